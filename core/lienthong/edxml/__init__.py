@@ -1,0 +1,19 @@
+"""edXML, the packet of Decision 28/2018: read what the field sends, write what every known receiver takes."""
+
+from lienthong.edxml.attachments import PartFile
+from lienthong.edxml.codes import detect_media_type, safe_name
+from lienthong.edxml.reader import PacketContent, read_packet
+from lienthong.edxml.tree import Quirk, ReadLimits
+from lienthong.edxml.writer import WriteProfile, write_packet
+
+__all__ = [
+    "PacketContent",
+    "PartFile",
+    "Quirk",
+    "ReadLimits",
+    "WriteProfile",
+    "detect_media_type",
+    "read_packet",
+    "safe_name",
+    "write_packet",
+]
