@@ -1,4 +1,4 @@
-"""The public names for plugin authors. Peers are reached through ``lienthong.http``, packets built by ``lienthong.edxml``."""
+"""The public names for plugin authors. Peers are reached through ``lienthong.http``, packets by ``lienthong.edxml``."""
 
 from lienthong.errors import (
     ConfigError,

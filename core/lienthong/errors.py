@@ -34,7 +34,7 @@ Language = Literal["en", "vi"]
 class LienthongError(Exception):
     """The root. ``code`` is stable and may be matched by machines; texts may change."""
 
-    def __init__(self, code: str, *, where: str = "", **facts: object) -> None:
+    def __init__(self, code: str, /, *, where: str = "", **facts: object) -> None:
         super().__init__(code)
         self.code = code
         self.where = where

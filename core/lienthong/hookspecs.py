@@ -86,11 +86,12 @@ class Connection:
 
 @dataclass(frozen=True, kw_only=True)
 class PacketItem:
-    """A packet that an axis offers. ``save`` streams its raw bytes."""
+    """A packet that an axis offers. ``save`` streams its raw bytes; ``recipient`` is whose box it lies in, if known."""
 
     source_id: str
     kind: MessageKind
     save: Save
+    recipient: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

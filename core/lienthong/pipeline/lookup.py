@@ -1,0 +1,110 @@
+"""Finding the message that another one is about: by DocumentId and, failing that, by (code, date)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from lienthong.model import Business, Document, DocumentReference, Message, MessageKind, StatusCode, StatusReport
+from lienthong.store.schema import delivery, message
+from lienthong.store.store import MessageRow, Reader
+
+_DEAD = ("refused", "quarantined", "duplicate")
+
+
+def document_for(
+    reader: Reader, about: DocumentReference, *, direction: str, agency: str, peer: str = ""
+) -> MessageRow | None:
+    """The live document that a reference points to, newest first; ``peer`` is the agency on the other side, if known.
+
+    ``about.document_id`` may be our own message id.
+    """
+    mine = [message.c.direction == direction, message.c.agency == agency, message.c.kind == MessageKind.DOCUMENT.value]
+    mine.append(message.c.state.not_in(_DEAD))
+    if peer and direction == "in":
+        mine.append(message.c.peer == peer)
+    for identity in _identities(about):
+        found = reader.messages(*mine, identity, limit=50)
+        if found:
+            return next((row for row in found if row.business == Business.NEW), found[0])
+    return None
+
+
+def _identities(about: DocumentReference) -> Sequence[sa.ColumnElement[bool]]:
+    ways: list[sa.ColumnElement[bool]] = []
+    if about.document_id:
+        ways += [message.c.id == about.document_id, message.c.document_id == about.document_id]
+    if about.code and about.promulgated:
+        ways.append(sa.and_(message.c.code == about.code, message.c.promulgated == about.promulgated.isoformat()))
+    return ways
+
+
+def original_of(reader: Reader, document: Document, *, direction: str, agency: str) -> MessageRow | None:
+    """The document that a recall, update or replacement is about, or None (also for a new document)."""
+    change = document.change
+    if change.kind is Business.NEW:
+        return None
+    named = change.document_id or next((r.document_id for r in change.replaces), "") or document.document_id
+    about = DocumentReference(organ=document.sender.code, document_id=named, code="", promulgated=None)
+    peer = document.sender.code if direction == "in" else ""
+    return document_for(reader, about, direction=direction, agency=agency, peer=peer)
+
+
+def number_used(reader: Reader, document: Document) -> bool:
+    """Whether another new document of this agency and year has this number and notation (Decree 30 Art. 15)."""
+    found = reader.messages(
+        message.c.direction == "out",
+        message.c.kind == MessageKind.DOCUMENT.value,
+        message.c.agency == document.sender.code,
+        message.c.code == document.code,
+        message.c.business == int(Business.NEW),
+        message.c.promulgated.startswith(f"{document.promulgated.year}-"),
+        message.c.state.not_in(("refused", "quarantined")),
+        limit=1,
+    )
+    return bool(found)
+
+
+def statuses_sent(reader: Reader, document_id: str) -> list[StatusCode]:
+    """The statuses sent about a received document, oldest first."""
+    rows = _about(reader, document_id, direction="out", kind=MessageKind.STATUS)
+    return [StatusCode(row.status) for row in rows]
+
+
+def changes_requested(reader: Reader, document_id: str) -> list[Business]:
+    """What the sender of a received document has asked for since: packets of kind 1..3, and status 13 as a recall."""
+    packets = [Business(row.business) for row in _about(reader, document_id, direction="in", kind=MessageKind.DOCUMENT)]
+    reports = _about(reader, document_id, direction="in", kind=MessageKind.STATUS)
+    return packets + [Business.RECALL for row in reports if row.status == StatusCode.RECALL_REQUESTED]
+
+
+def _about(reader: Reader, document_id: str, *, direction: str, kind: MessageKind) -> list[MessageRow]:
+    return reader.messages(
+        message.c.concerns == document_id,
+        message.c.direction == direction,
+        message.c.kind == kind.value,
+        message.c.state.not_in(_DEAD),
+    )
+
+
+def recipients_to_tell(reader: Reader, row: MessageRow, content: Message) -> list[str]:
+    """Who gets a packet: the status's addressee, or the document's recipients."""
+    if isinstance(content, StatusReport):
+        return [content.about.organ]
+    return [recipient.code for recipient in content.recipients]
+
+
+def never_attempted(reader: Reader, recall: MessageRow) -> dict[str, str]:
+    """Recipient -> delivery key of the recalled document's deliveries that were never tried."""
+    rows = reader.deliveries(
+        delivery.c.lineage == recall.lineage,
+        delivery.c.message_id != recall.id,
+        delivery.c.state == "ready",
+        delivery.c.attempts == 0,
+    )
+    return {row.recipient: row.key for row in rows}
+
+
+def delivery_is(key: str) -> sa.ColumnElement[bool]:
+    return delivery.c.key == key

@@ -1,0 +1,113 @@
+"""Decide: pure functions that say what comes next from what is stored. Nothing here acts.
+
+Message states            outgoing: cleared -> [awaiting-signature] -> dispatched | refused | quarantined
+                          incoming: received -> dispatched | duplicate | unmatched | quarantined
+Delivery states           ready -> sending -> delivered | offered -> delivered
+                          sending -> unknown -> delivered | ready;  rejected, cancelled, quarantined are final
+Acknowledgement (``ack``) none | pending (not yet) | due (stored) | failed-due (could not be used) | done
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from lienthong.config import Profile
+from lienthong.errors import (
+    ContentError,
+    LeaseLost,
+    LienthongError,
+    OutcomeUnknown,
+    Refused,
+    Rejected,
+    SigningError,
+    StorageFull,
+    Unavailable,
+)
+from lienthong.store.store import DeliveryRow, MessageRow
+
+ACK_WANTED = frozenset({"due", "failed-due"})
+
+
+class Step(Enum):
+    READ = auto()
+    MATCH = auto()
+    PREPARE = auto()
+    ACKNOWLEDGE = auto()
+
+
+_BY_STATE = {
+    "received": Step.READ,
+    "unmatched": Step.MATCH,
+    "cleared": Step.PREPARE,
+    "awaiting-signature": Step.PREPARE,
+}
+
+
+def next_step(row: MessageRow) -> Step | None:
+    """What a claimed message needs. Acknowledging is the last write, so it waits for the rest, but not for a person,
+    a remote signer or a missing document."""
+    if row.ack in ACK_WANTED and row.state not in ("received", "cleared"):
+        return Step.ACKNOWLEDGE
+    return _BY_STATE.get(row.state)
+
+
+def due(row: MessageRow, changes: dict[str, object], now: float) -> float | None:
+    """When a message must be looked at again after ``changes``."""
+    return now if next_step(replace(row, **changes)) is not None else None  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setback:
+    """What a failure makes of an item: its new state, when to look again (None: not by itself), and why."""
+
+    state: str
+    run_at: float | None
+    reason: str
+    text: str
+    strikes: int
+
+    def changes(self) -> dict[str, object]:
+        return {
+            "state": self.state,
+            "run_at": self.run_at,
+            "reason": self.reason,
+            "reason_text": self.text,
+            "strikes": self.strikes,
+        }
+
+
+def after_failure(
+    row: MessageRow | DeliveryRow, error: LienthongError, now: float, profile: Profile, chance: float
+) -> Setback:
+    """The three outcomes drive everything (``chance`` in [0, 1) spreads the retries).
+
+    Rejected and content errors stop the item; Unavailable retries it; OutcomeUnknown sends a delivery to
+    reconciliation; anything else is a strike, and enough strikes quarantine it.
+    """
+    delivering = isinstance(row, DeliveryRow)
+    waiting = "ready" if delivering and row.state == "sending" else row.state
+    later = now + pause(row.attempts if delivering else row.strikes + 1, profile, chance)
+    text, strikes = error.text("vi"), row.strikes
+    if isinstance(error, Rejected | Refused) and delivering:
+        state, run_at = "rejected", None
+    elif isinstance(error, Rejected | Refused | ContentError):
+        state, run_at = "quarantined", None
+    elif isinstance(error, OutcomeUnknown) and delivering:
+        state, run_at = "unknown", later
+    elif isinstance(error, Unavailable | OutcomeUnknown):
+        wished = error.retry_after if isinstance(error, Unavailable) else None
+        state, run_at, strikes = waiting, max(later, now + (wished or 0.0)), strikes + (0 if delivering else 1)
+    elif isinstance(error, StorageFull | SigningError | LeaseLost):
+        state, run_at, strikes = waiting, later, strikes + 1
+    else:
+        strikes += 1
+        spent = strikes >= profile.strikes
+        state, run_at = ("quarantined", None) if spent else (waiting, later)
+    return Setback(state=state, run_at=run_at, reason=error.code, text=text, strikes=strikes)
+
+
+def pause(failures: int, profile: Profile, chance: float) -> float:
+    """Seconds until the next try: exponential with a cap, spread over its upper half."""
+    longest = min(profile.retry_cap_seconds, profile.retry_first_seconds * 2.0 ** min(failures - 1, 30))
+    return longest * (0.5 + 0.5 * chance)

@@ -1,0 +1,108 @@
+"""One loop: claim, decide, act, commit. A restart is just running the loop again."""
+
+from __future__ import annotations
+
+from lienthong.errors import LeaseLost, LienthongError
+from lienthong.http import Exchange
+from lienthong.model import MessageKind
+from lienthong.pipeline import delivering, incoming, outgoing
+from lienthong.pipeline.adapter import Adapter, failure_detail
+from lienthong.pipeline.steps import Step, after_failure, due, next_step
+from lienthong.store.store import DeliveryRow, MessageRow
+
+
+def work_once(adapter: Adapter) -> bool:
+    """Do one due piece of work; False when nothing was due.
+
+    Deliveries go first: they are nearest to their end.
+    """
+    seconds, lease = adapter.seconds(), adapter.config.adapter.lease_seconds
+    delivery = adapter.store.claim(DeliveryRow, adapter.owner, seconds, lease)
+    if delivery is not None:
+        _deliver(adapter, delivery)
+        return True
+    message = adapter.store.claim(MessageRow, adapter.owner, seconds, lease)
+    if message is not None:
+        _advance(adapter, message)
+        return True
+    return False
+
+
+def _deliver(adapter: Adapter, row: DeliveryRow) -> None:
+    try:
+        delivering.advance(adapter, row)
+    except LeaseLost:
+        return  # another worker has it and its result counts
+    except LienthongError as problem:
+        with adapter.store.read() as reader:
+            message = reader.message(row.message_id)
+        if message is not None:
+            delivering.failed(adapter, row, message, problem)
+
+
+def _advance(adapter: Adapter, row: MessageRow) -> None:
+    try:
+        match next_step(row):
+            case Step.READ:
+                incoming.read(adapter, row)
+            case Step.MATCH:
+                incoming.match(adapter, row)
+            case Step.PREPARE:
+                outgoing.prepare(adapter, row)
+            case Step.ACKNOWLEDGE:
+                _acknowledge(adapter, row)
+            case None:
+                _rest(adapter, row)
+    except LeaseLost:
+        return  # another worker has it and its result counts
+    except LienthongError as problem:
+        _failed(adapter, row, problem)
+
+
+def _acknowledge(adapter: Adapter, row: MessageRow) -> None:
+    """Tell the source that its item is safe, or that it could not be used. This is the last write."""
+    source = adapter.connections.get(row.connection)
+    stored = row.ack == "due"
+    exchanges: tuple[Exchange, ...] = ()
+    if source is not None and source.has("acknowledge"):
+        call = source.call(
+            "acknowledge", source_id=row.source_id, kind=MessageKind(row.kind), stored=stored, detail=row.ack_detail
+        )
+        exchanges = call.exchanges
+        if call.error is not None:
+            _acknowledge_later(adapter, row, call.error)
+            return
+    now = adapter.seconds()
+    with adapter.store.write() as tx:
+        tx.record_wire(row.connection, "acknowledge", exchanges, message_id=row.id)
+        changes: dict[str, object] = {"ack": "done", "strikes": 0}
+        tx.commit(row, now, **changes, run_at=due(row, changes, now))
+        adapter.note(tx, row, "acknowledged", {"stored": stored})
+
+
+def _acknowledge_later(adapter: Adapter, row: MessageRow, error: LienthongError) -> None:
+    """A failed acknowledgement never changes the message: the source merely offers it again."""
+    setback = after_failure(row, error, adapter.seconds(), adapter.config.profile, adapter.chance())
+    now = adapter.seconds()
+    again = setback.run_at or now + adapter.config.profile.retry_cap_seconds
+    with adapter.store.write() as tx:
+        tx.commit(row, now, run_at=again, strikes=row.strikes + 1)
+        adapter.note(tx, row, "acknowledgement-failed", failure_detail(error))
+
+
+def _rest(adapter: Adapter, row: MessageRow) -> None:
+    with adapter.store.write() as tx:
+        tx.commit(row, adapter.seconds(), run_at=None)
+
+
+def _failed(adapter: Adapter, row: MessageRow, error: LienthongError) -> None:
+    """Record a failed step. A message that cannot go on is quarantined with its bytes kept, and its source is told."""
+    now = adapter.seconds()
+    setback = after_failure(row, error, now, adapter.config.profile, adapter.chance())
+    changes = setback.changes()
+    if setback.state == "quarantined" and row.ack in ("pending", "due"):
+        changes |= {"ack": "failed-due", "ack_detail": setback.text, "run_at": now}
+    with adapter.store.write() as tx:
+        tx.commit(row, now, **changes)
+        kind = "quarantined" if setback.state == "quarantined" else "step-failed"
+        adapter.note(tx, row, kind, {**failure_detail(error), "retry_at": setback.run_at})

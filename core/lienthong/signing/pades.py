@@ -1,0 +1,328 @@
+"""PAdES B-B signatures (ETSI EN 319 142-1), file to file, in constant memory, in steps that may lie days apart.
+
+``prepare`` copies the document, adds the signature field and computes what is to be signed; a signer answers
+``request``; ``finish`` puts the signature into its reserved place. ``sign_pdf`` is all three when the signer answers
+at once. Between the steps only a ``Prepared`` and the target file must be kept.
+
+The document's bytes are copied and added to, never written anew, so signatures that it has stay valid (Decision
+28/2018 Art. 6.1). One signature is one CMS: its size is known from the certificates, so no trial signature is made to
+measure it, and everything in it that depends on the certificates alone is encoded once per credential.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from pyhanko.pdf_utils.generic import DictionaryObject
+from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.sign.fields import MDPPerm, SigFieldSpec, SigSeedSubFilter
+from pyhanko.sign.signers.cms_embedder import PdfCMSEmbedder, SigIOSetup, SigObjSetup
+from pyhanko.sign.signers.pdf_byterange import PreparedByteRangeDigest, SignatureObject
+from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature, read_certification_data
+
+from lienthong.errors import ContentError, LienthongError, SigningError
+from lienthong.hookspecs import Credential, Pending, Signature, SignRequest
+from lienthong.model import VIETNAM
+from lienthong.signing.cms import DIGEST, frame_of
+from lienthong.signing.credentials import signer_certificate
+from lienthong.signing.pdf import OutOfTime, looks_like_pdf, seconds_for, signature_fields, within
+
+_HASH_CHUNK = 256 * 1024
+
+Sign = Callable[[SignRequest], Signature | Pending]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A document that waits for its signature; with the target file, everything that is needed to finish later.
+
+    ``signed_attributes`` (DER) is what the signer's digest is taken over; ``reserved_start`` and ``reserved_end`` are
+    the file positions of the hexadecimal string, angle brackets included, that will hold the CMS.
+    """
+
+    field_name: str
+    digest_algorithm: str
+    document_digest: bytes
+    signed_attributes: bytes
+    reserved_start: int
+    reserved_end: int
+    certificate_sha256: bytes
+
+    def to_json(self) -> str:
+        values = asdict(self)
+        return json.dumps({name: v.hex() if isinstance(v, bytes) else v for name, v in values.items()})
+
+    @staticmethod
+    def from_json(text: str) -> Prepared:
+        """:raises SigningError: ``text`` is not what ``to_json`` wrote."""
+        try:
+            values = json.loads(text)
+            return Prepared(
+                field_name=str(values["field_name"]),
+                digest_algorithm=str(values["digest_algorithm"]),
+                document_digest=bytes.fromhex(values["document_digest"]),
+                signed_attributes=bytes.fromhex(values["signed_attributes"]),
+                reserved_start=int(values["reserved_start"]),
+                reserved_end=int(values["reserved_end"]),
+                certificate_sha256=bytes.fromhex(values["certificate_sha256"]),
+            )
+        except (ValueError, KeyError, TypeError) as problem:
+            raise SigningError("sign.prepared-unreadable", reason=repr(problem)) from problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parked:
+    """A signature that its signer has not given yet. Keep it, and ask again with ``resume``."""
+
+    prepared: Prepared
+    pending: Pending
+
+
+def sign_pdf(
+    source: Path,
+    target: Path,
+    *,
+    credential: Credential,
+    sign: Sign,
+    at: datetime,
+    field_name: str = "LienthongAgency",
+    reason: str = "",
+    location: str = "",
+    summary: str = "",
+) -> Parked | None:
+    """Sign ``source`` into ``target``; None when that is done, ``Parked`` when the signer needs time.
+
+    Takes what ``prepare`` takes and raises what ``prepare`` and ``finish`` raise, and whatever ``sign`` raises.
+    ``summary`` is the line that a person who must confirm gets to see; without one it is the file's name.
+    """
+    prepared = prepare(
+        source, target, credential=credential, at=at, field_name=field_name, reason=reason, location=location
+    )
+    return _ask(target, prepared, None, credential=credential, sign=sign, summary=summary or source.name)
+
+
+def resume(target: Path, parked: Parked, *, credential: Credential, sign: Sign, summary: str) -> Parked | None:
+    """Ask the signer of a parked document again; None when ``target`` is signed now.
+
+    :raises SigningError: as ``finish``.
+    """
+    _require_unchanged(target, parked.prepared)
+    return _ask(target, parked.prepared, parked.pending.token, credential=credential, sign=sign, summary=summary)
+
+
+def prepare(
+    source: Path,
+    target: Path,
+    *,
+    credential: Credential,
+    at: datetime,
+    field_name: str,
+    reason: str = "",
+    location: str = "",
+) -> Prepared:
+    """Copy ``source`` to ``target`` with an empty place for the signature, and say what is to be signed.
+
+    An empty signature field of that name is used; if the name is taken otherwise, the next free one is (``Name2``,
+    ...). ``at`` is the signing time that the signature states. The file is not flushed to disk: that is the caller's
+    to do.
+
+    :raises ContentError: ``source`` is not a PDF, is encrypted, damaged, or closed to further signatures.
+    :raises SigningError: the certificate cannot sign at ``at``, or a file cannot be read or written.
+    """
+    signer = signer_certificate(credential)
+    signer.require_valid(at)
+    frame = frame_of(credential)
+    placeholder = SignatureObject(
+        timestamp=at.astimezone(VIETNAM),
+        subfilter=SigSeedSubFilter.PADES,
+        reason=reason or None,
+        location=location or None,
+        bytes_reserved=frame.reserved_hex_digits,
+    )
+    with _document_errors(source):
+        shutil.copyfile(source, target)
+        try:
+            with target.open("r+b") as stream:
+                name, place = within(
+                    seconds_for(source.stat().st_size),
+                    lambda: _write_placeholder(_writer(stream, source.name), field_name, placeholder),
+                )
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+    return Prepared(
+        field_name=name,
+        digest_algorithm=DIGEST,
+        document_digest=place.document_digest,
+        signed_attributes=frame.signed_attributes(place.document_digest),
+        reserved_start=place.reserved_region_start,
+        reserved_end=place.reserved_region_end,
+        certificate_sha256=hashlib.sha256(signer.der).digest(),
+    )
+
+
+def request(prepared: Prepared, credential: Credential, summary: str, token: str | None = None) -> SignRequest:
+    """What to ask of the signer. ``token`` is that of an earlier ``Pending`` answer for the same document."""
+    return SignRequest(
+        digest=hashlib.new(prepared.digest_algorithm, prepared.signed_attributes).digest(),
+        algorithm=prepared.digest_algorithm,
+        mechanism=signer_certificate(credential).mechanism,
+        summary=summary,
+        token=token,
+    )
+
+
+def finish(target: Path, prepared: Prepared, credential: Credential, signature: bytes) -> None:
+    """Put ``signature`` into the prepared file. May be done again with the same arguments.
+
+    :raises SigningError: the signature is not one by this certificate over this document, the certificate is not the
+        one that the document was prepared for, or the file is not as ``prepare`` left it.
+    """
+    _require_unchanged(target, prepared)
+    _embed(target, prepared, credential, signature)
+
+
+def already_signed_by(path: Path, credential: Credential) -> bool:
+    """Whether one of the document's signatures was made with this very certificate. Says nothing about its validity.
+
+    :raises ContentError: as ``prepare``.
+    :raises SigningError: the file cannot be read.
+    """
+    leaf = hashlib.sha256(signer_certificate(credential).der).digest()
+    with _document_errors(path), path.open("rb") as stream:
+        return leaf in within(seconds_for(path.stat().st_size), lambda: _signers(stream, path.name))
+
+
+def _ask(
+    target: Path, prepared: Prepared, token: str | None, *, credential: Credential, sign: Sign, summary: str
+) -> Parked | None:
+    answer = sign(request(prepared, credential, summary, token))
+    if isinstance(answer, Pending):
+        return Parked(prepared=prepared, pending=answer)
+    _embed(target, prepared, credential, answer.value)
+    return None
+
+
+def _embed(target: Path, prepared: Prepared, credential: Credential, signature: bytes) -> None:
+    signer = signer_certificate(credential)
+    if hashlib.sha256(signer.der).digest() != prepared.certificate_sha256:
+        raise SigningError("sign.certificate-changed", where=target.name, holder=signer.holder)
+    signer.require_signature(request(prepared, credential, ""), signature)
+    room = prepared.reserved_end - prepared.reserved_start - 2
+    digits = frame_of(credential).content(prepared.signed_attributes, signature).hex().encode().ljust(room, b"0")
+    if len(digits) != room:
+        raise SigningError("sign.prepared-changed", where=target.name)
+    with _document_errors(target), target.open("r+b") as stream:
+        stream.seek(prepared.reserved_start)
+        stream.write(b"<" + digits + b">")
+
+
+def _require_unchanged(target: Path, prepared: Prepared) -> None:
+    """A parked file lay on a disk for days: signing what it has become would make a signature that does not verify."""
+    digest = hashlib.new(prepared.digest_algorithm)
+    with _document_errors(target), target.open("rb") as stream:
+        _update(digest.update, stream, prepared.reserved_start)
+        stream.seek(prepared.reserved_end)
+        _update(digest.update, stream, None)
+    if digest.digest() != prepared.document_digest:
+        raise SigningError("sign.prepared-changed", where=target.name)
+
+
+def _update(update: Callable[[bytes], None], stream: BinaryIO, length: int | None) -> None:
+    left = length
+    while chunk := stream.read(_HASH_CHUNK if left is None else min(left, _HASH_CHUNK)):
+        update(chunk)
+        left = None if left is None else left - len(chunk)
+
+
+def _reader(stream: BinaryIO, name: str) -> PdfFileReader:
+    """Lenient: Word writes files that a strict reading refuses, and refusing them protects nobody."""
+    if not looks_like_pdf(stream):
+        raise ContentError("sign.not-a-pdf", where=name)
+    reader = PdfFileReader(stream, strict=False)
+    if reader.encrypted:
+        raise ContentError("sign.pdf-encrypted", where=name)
+    return reader
+
+
+def _writer(stream: BinaryIO, name: str) -> IncrementalPdfFileWriter:
+    reader = _reader(stream, name)
+    certification = read_certification_data(reader)
+    if certification is not None and certification.permission is MDPPerm.NO_CHANGES:
+        raise ContentError("sign.pdf-closed", where=name)
+    return IncrementalPdfFileWriter(stream, prev=reader)
+
+
+def _free_name(reader: PdfFileReader, wanted: str) -> str:
+    """``wanted`` if no field has that name or an empty signature field has it, else with the first free number."""
+    taken = {str(field.get("/T", "")) for field in _form_fields(reader) if not _is_empty_signature(field)}
+    number = 2
+    name = wanted
+    while name in taken:
+        name, number = f"{wanted}{number}", number + 1
+    return name
+
+
+def _form_fields(reader: PdfFileReader) -> list[DictionaryObject]:
+    try:
+        fields = reader.root["/AcroForm"]["/Fields"]
+    except KeyError:
+        return []
+    return [field.get_object() for field in fields]
+
+
+def _is_empty_signature(field: DictionaryObject) -> bool:
+    return field.get("/FT") == "/Sig" and "/V" not in field
+
+
+def _write_placeholder(
+    writer: IncrementalPdfFileWriter, wanted_name: str, placeholder: SignatureObject
+) -> tuple[str, PreparedByteRangeDigest]:
+    name = _free_name(writer.prev, wanted_name)
+    steps = PdfCMSEmbedder(SigFieldSpec(sig_field_name=name, on_page=0)).write_cms(name, writer)
+    next(steps)
+    steps.send(SigObjSetup(sig_placeholder=placeholder))
+    place: PreparedByteRangeDigest
+    place, _ = steps.send(SigIOSetup(md_algorithm=DIGEST, in_place=True, chunk_size=_HASH_CHUNK))
+    steps.close()
+    return name, place
+
+
+def _signers(stream: BinaryIO, name: str) -> set[bytes | None]:
+    reader = _reader(stream, name)
+    return {_signer(reader, field_name, field) for field_name, field in signature_fields(reader)}
+
+
+def _signer(reader: PdfFileReader, name: str, field: DictionaryObject) -> bytes | None:
+    """SHA-256 of the certificate that a signature says it was made with; None when it cannot be read."""
+    try:
+        return bytes(EmbeddedPdfSignature(reader, field, name).signer_cert.sha256)
+    except OSError:
+        raise
+    except Exception:
+        # A signature that is still empty or damaged has no certificate; pyHanko raises what it happens to meet.
+        return None
+
+
+@contextmanager
+def _document_errors(path: Path) -> Iterator[None]:
+    """Give the errors of files and of pyHanko, which raises of every kind on damaged input, our names."""
+    try:
+        yield
+    except LienthongError:
+        raise
+    except OutOfTime as problem:
+        raise ContentError("sign.pdf-too-slow", where=path.name) from problem
+    except OSError as problem:
+        raise SigningError("sign.file", where=path.name, reason=problem.strerror or problem) from problem
+    except Exception as problem:
+        raise ContentError("sign.pdf-damaged", where=path.name, reason=repr(problem)[:200]) from problem

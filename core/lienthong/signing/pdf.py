@@ -1,0 +1,76 @@
+"""What signing and checking share about PDF files: telling them apart, finding signature fields, and a limit on time.
+
+A PDF from outside may be built to keep a parser busy for ever or to make it fail in any way it can. So every reading
+of such a file happens inside ``within``, and callers turn whatever pyHanko raises into their own answer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+from typing import BinaryIO, TypeVar
+
+from pyhanko.pdf_utils.generic import DictionaryObject
+from pyhanko.pdf_utils.rw_common import PdfHandler
+from pyhanko.sign.fields import enumerate_sig_fields
+
+_HEADER_WITHIN = 1024
+"""Readers accept the header anywhere in the first kilobyte (ISO 32000-1 Annex H, implementation note 13)."""
+_SECONDS_FOR_ANY_FILE = 8.0
+_BYTES_PER_SECOND = 2_000_000
+"""An honest file of usual size takes a hundredth of what these two allow, so a busy machine changes no answer."""
+_SECONDS_BETWEEN_STOPS = 1.0
+"""A stop can get lost in a destructor, whose exceptions Python drops; so it is sent again."""
+
+Result = TypeVar("Result")
+
+
+class OutOfTime(BaseException):
+    """The time for one file is over. Not an ``Exception``, so that no handler inside a parser swallows it."""
+
+
+def looks_like_pdf(stream: BinaryIO) -> bool:
+    """Whether the file says that it is a PDF. Leaves the position at the start."""
+    stream.seek(0)
+    found = b"%PDF-" in stream.read(_HEADER_WITHIN)
+    stream.seek(0)
+    return found
+
+
+def signature_fields(document: PdfHandler) -> list[tuple[str, DictionaryObject]]:
+    """The filled signature fields of a document: full name and field dictionary, in the form's order."""
+    return [(name, field.get_object()) for name, _, field in enumerate_sig_fields(document, filled_status=True)]
+
+
+def seconds_for(size: int) -> float:
+    """How long work on a file of ``size`` bytes may take before it is stopped."""
+    return _SECONDS_FOR_ANY_FILE + size / _BYTES_PER_SECOND
+
+
+def within(seconds: float, work: Callable[[], Result]) -> Result:
+    """``work()``, stopped by ``OutOfTime`` when it runs longer than ``seconds``.
+
+    The work may be any Python code in any thread, which rules out signals and polling; CPython offers this one way to
+    stop it from outside. The exception arrives between two bytecodes, so a single call into C code is finished first.
+    """
+    thread = ctypes.c_ulong(threading.get_ident())
+    gate = threading.Lock()
+    done = threading.Event()
+
+    def watch() -> None:
+        wait = seconds
+        while not done.wait(wait):
+            with gate:
+                if not done.is_set():
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(OutOfTime))
+            wait = _SECONDS_BETWEEN_STOPS
+
+    threading.Thread(target=watch, name="time-limit", daemon=True).start()
+    try:
+        return work()
+    finally:
+        with gate:
+            done.set()
+        for _ in range(2):
+            pass  # an exception sent in the last moment arrives at this loop's jump, not in the caller's code

@@ -1,0 +1,571 @@
+"""Reading, claiming and committing. The only module that speaks SQL.
+
+Rules kept here: work is claimed by one UPDATE that bumps a fence; every commit of claimed work names the fence and is
+refused when somebody else holds the work; a state change, its ledger event and the rows that it creates are one
+transaction; the ledger is one chain, which SQLite's single writer (``BEGIN IMMEDIATE``) keeps in order.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from lienthong.errors import KeyConflict, LeaseLost, StorageFull, StoreError
+from lienthong.http import Exchange
+from lienthong.model import Document, FileVerification, Message, MessageKind, Organization, StatusReport
+from lienthong.store import ledger
+from lienthong.store.blobs import BlobStore
+from lienthong.store.schema import VERSION, agency, cursor, delivery, event, message, metadata, schema_version, wire
+
+_DOCUMENT = TypeAdapter(Document)
+_STATUS = TypeAdapter(StatusReport)
+_VERIFICATION = TypeAdapter(tuple[FileVerification, ...])
+_ORGANIZATION = TypeAdapter(Organization)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """The columns that every claimable row has."""
+
+    state: str
+    priority: int = 0
+    run_at: float | None = None
+    attempts: int = 0
+    strikes: int = 0
+    lease_owner: str | None = None
+    lease_until: float | None = None
+    fence: int = 0
+    reason: str = ""
+    reason_text: str = ""
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageRow(Work):
+    """One message, in either direction. ``body`` is the model as JSON; ``raw`` names the received packet's blob."""
+
+    id: str
+    direction: str
+    kind: str
+    agency: str
+    connection: str
+    source_id: str
+    peer: str = ""
+    intake_digest: str = ""
+    document_id: str = ""
+    code: str = ""
+    promulgated: str = ""
+    business: int = 0
+    status: str = ""
+    subject: str = ""
+    lineage: str = ""
+    business_key: str = ""
+    concerns: str = ""
+    body: str = ""
+    raw: str = ""
+    verification: str = "[]"
+    parked: str = ""
+    ack: str = "none"
+    ack_detail: str = ""
+
+    @cached_property
+    def content(self) -> Message:
+        if not self.body:
+            raise StoreError("store.no-content", message_id=self.id)
+        return _STATUS.validate_json(self.body) if self.is_status else _DOCUMENT.validate_json(self.body)
+
+    @property
+    def is_status(self) -> bool:
+        return self.kind == MessageKind.STATUS
+
+    @property
+    def document(self) -> Document:
+        if not isinstance(self.content, Document):
+            raise StoreError("store.not-a-document", message_id=self.id)
+        return self.content
+
+    @property
+    def report(self) -> StatusReport:
+        if not isinstance(self.content, StatusReport):
+            raise StoreError("store.not-a-status", message_id=self.id)
+        return self.content
+
+    @property
+    def findings(self) -> tuple[FileVerification, ...]:
+        return _VERIFICATION.validate_json(self.verification)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryRow(Work):
+    """One message to one destination. ``key`` is the idempotency key, minted once."""
+
+    key: str
+    message_id: str
+    connection: str
+    recipient: str
+    lineage: str
+    seq: int = 0
+    packet_sha256: str = ""
+    packet_size: int = 0
+    lines: str = "[]"
+    attempted_at: float | None = None
+    peer_id: str = ""
+    receipt: bytes | None = None
+    last_status: str = ""
+
+
+def encode(content: Message) -> str:
+    adapter: TypeAdapter[Any] = _STATUS if isinstance(content, StatusReport) else _DOCUMENT
+    return adapter.dump_json(content).decode()
+
+
+def encode_findings(findings: Sequence[FileVerification]) -> str:
+    return _VERIFICATION.dump_json(tuple(findings)).decode()
+
+
+Row = TypeVar("Row", MessageRow, DeliveryRow)
+_TABLES: dict[type, sa.Table] = {MessageRow: message, DeliveryRow: delivery}
+_BLOCKING = ("ready", "sending", "unknown")
+
+
+class Store:
+    """One folder: ``lienthong.db`` and ``blobs/``. Safe for several threads and several processes."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.blobs = BlobStore(folder / "blobs")
+        self._writing = threading.Lock()
+        self._engine = _engine(folder / "lienthong.db")
+        with self.write() as tx:
+            tx.prepare_schema()
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """One durable transaction.
+
+        :raises StorageFull: the disk is full; nothing of it happened
+        """
+        try:
+            with self._writing, self._engine.execution_options(lienthong_write=True).begin() as connection:
+                yield Transaction(connection)
+        except OperationalError as problem:
+            raise _storage_error(problem) from problem
+
+    @contextmanager
+    def read(self) -> Iterator[Reader]:
+        """One consistent view."""
+        with self._engine.connect() as connection:
+            yield Reader(connection)
+
+    def claim(self, kind: type[Row], owner: str, now: float, lease_seconds: float) -> Row | None:
+        """Take the most urgent due row, or None.
+
+        Claiming a *ready* delivery is its intent: it comes back as ``sending``. A delivery that is found ``sending``
+        was in the hands of somebody who died, so it comes back as ``unknown``. Order within one (lineage, recipient)
+        is kept by not claiming past an open earlier delivery.
+        """
+        with self.read() as reader:
+            if not reader.has_due(_TABLES[kind], now):
+                return None
+        with self.write() as tx:
+            return tx.claim(kind, owner, now, lease_seconds)
+
+    def next_due(self) -> float | None:
+        """When the next piece of work is due (seconds since the epoch), or None."""
+        with self.read() as reader:
+            return reader.next_due()
+
+
+class Reader:
+    """Queries. Each returns plain rows."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def message(self, message_id: str) -> MessageRow | None:
+        return self._one(MessageRow, message.c.id == message_id)
+
+    def message_by_source(self, connection: str, kind: str, source_id: str) -> MessageRow | None:
+        return self._one(
+            MessageRow,
+            message.c.connection == connection,
+            message.c.kind == kind,
+            message.c.source_id == source_id,
+        )
+
+    def messages(
+        self, *conditions: sa.ColumnElement[bool], limit: int = 1000, newest: bool = False
+    ) -> list[MessageRow]:
+        order = message.c.id.desc() if newest else message.c.id.asc()
+        rows = self._connection.execute(sa.select(message).where(*conditions).order_by(order).limit(limit))
+        return [_row(MessageRow, row) for row in rows]
+
+    def delivery(self, key: str) -> DeliveryRow | None:
+        return self._one(DeliveryRow, delivery.c.key == key)
+
+    def deliveries(self, *conditions: sa.ColumnElement[bool], limit: int = 10_000) -> list[DeliveryRow]:
+        rows = self._connection.execute(sa.select(delivery).where(*conditions).order_by(delivery.c.seq).limit(limit))
+        return [_row(DeliveryRow, row) for row in rows]
+
+    def known_peer_ids(self, connection: str, recipient: str) -> frozenset[str]:
+        """Receipts that already belong to a delivery to this recipient."""
+        query = sa.select(delivery.c.peer_id).where(
+            delivery.c.connection == connection, delivery.c.recipient == recipient, delivery.c.peer_id != ""
+        )
+        return frozenset(self._connection.scalars(query))
+
+    def events(self, message_id: str) -> list[dict[str, Any]]:
+        query = sa.select(event).where(event.c.message_id == message_id).order_by(event.c.seq)
+        return [{**row, "detail": json.loads(row["detail"])} for row in self._connection.execute(query).mappings()]
+
+    def exchanges(self, message_id: str) -> list[dict[str, Any]]:
+        query = sa.select(wire).where(wire.c.message_id == message_id).order_by(wire.c.seq)
+        rows = self._connection.execute(query).mappings()
+        return [{**row, "exchange": json.loads(row["exchange"])} for row in rows]
+
+    def cursor(self, connection: str) -> str | None:
+        return self._connection.scalar(sa.select(cursor.c.value).where(cursor.c.connection == connection))
+
+    def polls(self) -> dict[str, tuple[float | None, str]]:
+        """Connection -> (when it was last polled with success, what went wrong since)."""
+        rows = self._connection.execute(sa.select(cursor.c.connection, cursor.c.fetched_at, cursor.c.problem))
+        return {name: (fetched_at, problem) for name, fetched_at, problem in rows}
+
+    def agencies(self, connection: str) -> dict[str, Organization]:
+        rows = self._connection.execute(
+            sa.select(agency.c.code, agency.c.body).where(agency.c.connection == connection)
+        )
+        return {code: _ORGANIZATION.validate_json(body) for code, body in rows}
+
+    def knows_agency(self, connection: str, code: str) -> bool:
+        query = sa.select(agency.c.code).where(agency.c.connection == connection, agency.c.code == code)
+        return self._connection.scalar(query) is not None
+
+    def agencies_seen_at(self, connection: str) -> float | None:
+        query = sa.select(sa.func.max(agency.c.seen_at)).where(agency.c.connection == connection)
+        seen: float | None = self._connection.scalar(query)
+        return seen
+
+    def counts(self) -> dict[tuple[str, str, str, str], int]:
+        """(table, direction or connection, kind, state) -> rows, for metrics."""
+        by_message = sa.select(message.c.direction, message.c.kind, message.c.state, sa.func.count()).group_by(
+            message.c.direction, message.c.kind, message.c.state
+        )
+        by_delivery = sa.select(delivery.c.connection, delivery.c.state, sa.func.count()).group_by(
+            delivery.c.connection, delivery.c.state
+        )
+        found = {("message", d, k, s): n for d, k, s, n in self._connection.execute(by_message)}
+        return found | {("delivery", c, "", s): n for c, s, n in self._connection.execute(by_delivery)}
+
+    def has_due(self, table: sa.Table, now: float) -> bool:
+        query = sa.select(table.c.run_at).where(table.c.run_at <= now, _unleased(table, now)).limit(1)
+        return self._connection.scalar(query) is not None
+
+    def next_due(self) -> float | None:
+        times: list[float] = []
+        for table in (message, delivery):
+            free_at = sa.case((_later(table), table.c.lease_until), else_=table.c.run_at)
+            earliest = self._connection.scalar(sa.select(sa.func.min(free_at)).where(table.c.run_at.isnot(None)))
+            if earliest is not None:
+                times.append(earliest)
+        return min(times, default=None)
+
+    def ledger_break(self) -> int | None:
+        rows = self._connection.execute(sa.select(event).order_by(event.c.seq)).yield_per(1000)
+        return ledger.first_break(row._tuple() for row in rows)
+
+    def _one(self, kind: type[Row], *conditions: sa.ColumnElement[bool]) -> Row | None:
+        row = self._connection.execute(sa.select(_TABLES[kind]).where(*conditions)).first()
+        return _row(kind, row) if row is not None else None
+
+
+class Transaction(Reader):
+    """Changes; they are durable together when the transaction ends."""
+
+    def prepare_schema(self) -> None:
+        metadata.create_all(self._connection)
+        found = self._connection.scalar(sa.select(schema_version.c.version))
+        if found is None:
+            self._connection.execute(schema_version.insert().values(version=VERSION))
+        elif found != VERSION:
+            raise StoreError("store.schema", found=found, wanted=VERSION)
+
+    def add_message(self, row: MessageRow) -> None:
+        """:raises KeyConflict: the source's item is already stored"""
+        try:
+            self._connection.execute(message.insert(), asdict(row))
+        except IntegrityError as problem:
+            raise KeyConflict("store.known-source", source_id=row.source_id) from problem
+
+    def add_delivery(self, row: DeliveryRow) -> None:
+        values = asdict(row)
+        del values["seq"]
+        self._connection.execute(delivery.insert(), values)
+
+    def claim(self, kind: type[Row], owner: str, now: float, lease_seconds: float) -> Row | None:
+        table = _TABLES[kind]
+        due = sa.select(_key(table)).where(table.c.run_at <= now, _unleased(table, now))
+        values: dict[str, Any] = {
+            "lease_owner": owner,
+            "lease_until": now + lease_seconds,
+            "fence": table.c.fence + 1,
+            "updated_at": now,
+        }
+        if table is delivery:
+            due = due.where(~_open_before())
+            values |= _intent(now)
+        chosen = due.order_by(table.c.priority.desc(), table.c.run_at, _key(table)).limit(1).scalar_subquery()
+        row = self._connection.execute(
+            sa.update(table).where(_key(table) == chosen).values(values).returning(table)
+        ).first()
+        return _row(kind, row) if row is not None else None
+
+    def commit(self, row: MessageRow | DeliveryRow, now: float, **changes: object) -> None:
+        """Write the result of claimed work and give the lease back.
+
+        :raises LeaseLost: somebody else holds it now; the result must be dropped
+        """
+        table = _TABLES[type(row)]
+        values = {"lease_owner": None, "lease_until": None, "updated_at": now, **changes}
+        mine = sa.and_(_key(table) == _key_of(row), table.c.fence == row.fence, table.c.lease_owner == row.lease_owner)
+        result = self._connection.execute(sa.update(table).where(mine).values(values))
+        if result.rowcount != 1:
+            raise LeaseLost("store.lease-lost", item=_key_of(row))
+
+    def park(self, owner_prefix: str, now: float) -> int:
+        """Take all leases of an owner back, whoever still works on them; returns how many.
+
+        A delivery that was being sent becomes unknown: nobody can say whether it arrived.
+        """
+        parked = 0
+        for table in (message, delivery):
+            values: dict[str, Any] = {"lease_owner": None, "lease_until": None, "updated_at": now}
+            if table is delivery:
+                values["state"] = sa.case((delivery.c.state == "sending", "unknown"), else_=delivery.c.state)
+            held = table.c.lease_owner.startswith(owner_prefix)
+            parked += self._connection.execute(sa.update(table).where(held).values(values)).rowcount
+        return parked
+
+    def amend_message(self, message_id: str, now: float, **changes: object) -> None:
+        """Change a message that is not this worker's claim (a related one); its holder's fence stays valid."""
+        self._connection.execute(sa.update(message).where(message.c.id == message_id).values(updated_at=now, **changes))
+
+    def amend_deliveries(self, now: float, *conditions: sa.ColumnElement[bool], **changes: object) -> int:
+        """Change deliveries by condition; returns how many."""
+        return self._connection.execute(
+            sa.update(delivery).where(*conditions).values(updated_at=now, **changes)
+        ).rowcount
+
+    def event(
+        self,
+        message_id: str,
+        kind: str,
+        now: float,
+        *,
+        actor: str,
+        detail: Mapping[str, object],
+        delivery_key: str = "",
+    ) -> None:
+        """Append to the ledger."""
+        previous = (
+            self._connection.scalar(sa.select(event.c.hash).order_by(event.c.seq.desc()).limit(1)) or ledger.GENESIS
+        )
+        text = json.dumps(detail, ensure_ascii=False, sort_keys=True)
+        self._connection.execute(
+            event.insert().values(
+                at=now,
+                message_id=message_id,
+                delivery_key=delivery_key,
+                kind=kind,
+                actor=actor,
+                detail=text,
+                previous=previous,
+                hash=ledger.event_hash(previous, now, message_id, delivery_key, kind, actor, text),
+            )
+        )
+
+    def record_wire(
+        self, connection: str, hook: str, exchanges: Iterable[Exchange], *, message_id: str, delivery_key: str = ""
+    ) -> None:
+        rows = [
+            {
+                "message_id": message_id,
+                "delivery_key": delivery_key,
+                "connection": connection,
+                "hook": hook,
+                "exchange": json.dumps(asdict(exchange), ensure_ascii=False),
+            }
+            for exchange in exchanges
+        ]
+        if rows:
+            self._connection.execute(wire.insert(), rows)
+
+    def polled(self, connection: str, now: float, value: str | None) -> None:
+        self._upsert_cursor(connection, value=value, fetched_at=now, problem="")
+
+    def poll_failed(self, connection: str, problem: str) -> None:
+        self._upsert_cursor(connection, problem=problem)
+
+    def replace_agencies(self, connection: str, organizations: Iterable[Organization], now: float) -> None:
+        self._connection.execute(agency.delete().where(agency.c.connection == connection))
+        rows = {
+            found.code: {
+                "connection": connection,
+                "code": found.code,
+                "body": _ORGANIZATION.dump_json(found).decode(),
+                "seen_at": now,
+            }
+            for found in organizations
+        }
+        if rows:
+            self._connection.execute(agency.insert(), list(rows.values()))
+
+    def lease_offered(
+        self,
+        connections: Sequence[str],
+        owner: str,
+        now: float,
+        seconds: float,
+        limit: int,
+        *,
+        recipient: str | None = None,
+    ) -> list[DeliveryRow]:
+        """Lease what these offices have to collect, ``limit`` at most: urgent lineages first, each oldest first.
+
+        Nothing is leased past an earlier open delivery of its (lineage, recipient) that another lease holds.
+        """
+        waiting = _open_in_line(now)
+        free = sa.select(waiting.c.key).where(waiting.c.held_before == 0, waiting.c.connection.in_(connections))
+        if recipient is not None:
+            free = free.where(waiting.c.recipient == recipient)
+        chosen = free.order_by(waiting.c.urgency.desc(), waiting.c.seq).limit(limit)
+        values = {"lease_owner": owner, "lease_until": now + seconds, "fence": delivery.c.fence + 1, "updated_at": now}
+        query = sa.update(delivery).where(delivery.c.key.in_(chosen)).values(values).returning(delivery)
+        leased = [_row(DeliveryRow, row) for row in self._connection.execute(query)]
+        urgency: dict[str, int] = {}
+        for row in leased:
+            urgency[row.lineage] = max(row.priority, urgency.get(row.lineage, 0))
+        return sorted(leased, key=lambda row: (-urgency[row.lineage], row.seq))
+
+    def renew(self, row: DeliveryRow, now: float, seconds: float) -> None:
+        """Hold leased work for ``seconds`` from now on.
+
+        :raises LeaseLost: somebody else holds it now
+        """
+        mine = sa.and_(
+            delivery.c.key == row.key, delivery.c.fence == row.fence, delivery.c.lease_owner == row.lease_owner
+        )
+        held = self._connection.execute(sa.update(delivery).where(mine).values(lease_until=now + seconds))
+        if held.rowcount != 1:
+            raise LeaseLost("store.lease-lost", item=row.key)
+
+    def _upsert_cursor(self, connection: str, **values: object) -> None:
+        updated = self._connection.execute(sa.update(cursor).where(cursor.c.connection == connection).values(**values))
+        if updated.rowcount == 0:
+            self._connection.execute(cursor.insert().values(connection=connection, **values))
+
+
+def _engine(file: Path) -> sa.Engine:
+    engine = sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": 30})
+
+    @sa.event.listens_for(engine, "connect")
+    def _pragmas(raw: sqlite3.Connection, _record: object) -> None:
+        raw.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+            raw.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        writing = connection.get_execution_options().get("lienthong_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _storage_error(problem: OperationalError) -> StoreError:
+    text = str(problem.orig)
+    if "full" in text or "disk I/O" in text:
+        return StorageFull("store.full", where=text)
+    return StoreError("store.unusable", reason=text)
+
+
+def _key(table: sa.Table) -> sa.ColumnElement[Any]:
+    return table.c.id if table is message else table.c.key
+
+
+def _key_of(row: MessageRow | DeliveryRow) -> str:
+    return row.id if isinstance(row, MessageRow) else row.key
+
+
+def _unleased(table: sa.Table, now: float) -> sa.ColumnElement[bool]:
+    return sa.or_(table.c.lease_until.is_(None), table.c.lease_until <= now)
+
+
+def _later(table: sa.Table) -> sa.ColumnElement[bool]:
+    return sa.and_(table.c.lease_until.isnot(None), table.c.lease_until > table.c.run_at)
+
+
+def _open_before() -> sa.ColumnElement[bool]:
+    earlier = delivery.alias("earlier")
+    return sa.exists().where(
+        earlier.c.lineage == delivery.c.lineage,
+        earlier.c.recipient == delivery.c.recipient,
+        earlier.c.state.in_(_BLOCKING),
+        earlier.c.seq < delivery.c.seq,
+    )
+
+
+def _open_in_line(now: float) -> sa.Subquery:
+    """Open deliveries with what stands before each in its (lineage, recipient): how many are held, how urgent it is."""
+    line = (delivery.c.lineage, delivery.c.recipient)
+    held = sa.case((sa.and_(delivery.c.state == "offered", _unleased(delivery, now)), 0), else_=1)
+    states: sa.BindParameter[str] = sa.bindparam(
+        "open_states", (*_BLOCKING, "offered"), expanding=True, literal_execute=True
+    )
+    return (
+        sa.select(
+            delivery.c.key,
+            delivery.c.seq,
+            delivery.c.connection,
+            delivery.c.recipient,
+            sa.func.sum(held).over(partition_by=line, order_by=delivery.c.seq).label("held_before"),
+            sa.func.max(delivery.c.priority).over(partition_by=line).label("urgency"),
+        )
+        .where(delivery.c.state.in_(states))  # written out in the SQL, so that the partial index serves it
+        .subquery()
+    )
+
+
+def _intent(now: float) -> dict[str, Any]:
+    becomes = sa.case(
+        (delivery.c.state == "ready", "sending"), (delivery.c.state == "sending", "unknown"), else_=delivery.c.state
+    )
+    starting = delivery.c.state == "ready"
+    return {
+        "state": becomes,
+        "attempted_at": sa.case((starting, now), else_=delivery.c.attempted_at),
+        "attempts": delivery.c.attempts + 1,
+    }
+
+
+_FIELDS: dict[type, tuple[str, ...]] = {kind: tuple(f.name for f in fields(kind)) for kind in (MessageRow, DeliveryRow)}
+
+
+def _row(kind: type[Row], row: sa.Row[Any]) -> Row:
+    mapping = row._mapping
+    return kind(**{name: mapping[name] for name in _FIELDS[kind]})
