@@ -27,7 +27,7 @@ class AdapterSettings(Strict):
     """How the daemon runs."""
 
     data: Path = Field(Path("data"), description="folder of the store; relative to the configuration file")
-    workers: int = Field(2, ge=1, le=64, description="threads that carry documents")
+    workers: int = Field(4, ge=1, le=64, description="threads that carry documents")
     signing_processes: int = Field(2, ge=0, le=64, description="processes that sign; 0 signs in the worker threads")
     lease_seconds: float = Field(120.0, gt=0, description="how long a worker holds an item before another may take it")
 

@@ -188,11 +188,13 @@ class Receipt:
 class Attempt:
     """What core remembers of a delivery whose outcome is not known.
 
+    ``ended`` is when core knew that nothing more was being sent: a peer may still commit for a while after that.
     ``known_peer_ids`` are receipts that belong to other deliveries, so a lookup must not adopt them.
     """
 
     delivery: Delivery
     started: datetime
+    ended: datetime
     known_peer_ids: frozenset[str] = frozenset()
 
 

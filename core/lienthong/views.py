@@ -23,9 +23,10 @@ from lienthong.model import (
     StatusReport,
     vietnam_time,
 )
+from lienthong.store.rows import DeliveryRow, MessageRow
 from lienthong.store.schema import delivery as delivery_table
 from lienthong.store.schema import message as message_table
-from lienthong.store.store import DeliveryRow, MessageRow, Reader
+from lienthong.store.store import Reader
 
 View = dict[str, Any]
 

@@ -19,44 +19,25 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
+from lienthong.api.idempotency import IdempotencyKey, answered, known_document, origin_of, submit_once
 from lienthong.api.problems import invalid, refused_response
-from lienthong.api.schemas import (
-    DocumentMetadata,
-    IdempotencyKey,
-    RecallRequest,
-    Served,
-    StatusRequest,
-    as_document,
-)
+from lienthong.api.schemas import DocumentMetadata, Served, as_document
 from lienthong.api.uploads import ReceivedFile, receive
 from lienthong.config import AgencySettings
 from lienthong.errors import ContentError, KeyConflict, Refused
 from lienthong.hookspecs import FileSource, read_chunks
-from lienthong.model import (
-    Business,
-    Change,
-    Direction,
-    Document,
-    DocumentReference,
-    MessageKind,
-    Organization,
-    PartRole,
-    StatusCode,
-    StatusReport,
-)
-from lienthong.pipeline import intake
+from lienthong.model import Direction, Document, MessageKind, PartRole
 from lienthong.pipeline.adapter import Adapter
-from lienthong.pipeline.intake import Origin
+from lienthong.pipeline.intake import Origin, submit
 from lienthong.rules import sending
+from lienthong.store.blobs import disk_errors
+from lienthong.store.rows import MessageRow
 from lienthong.store.schema import message as message_table
-from lienthong.store.store import MessageRow, Reader
+from lienthong.store.store import Reader
 from lienthong.views import View, document_view, message_summary, trace_view
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
 
-SOURCE_PREFIX = "api:"
-"""What stands before the caller's key in a message's ``source_id``."""
-_ACTOR = "api"
 _UPLOAD_SHAPE: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -77,7 +58,7 @@ _UPLOAD_SHAPE: dict[str, Any] = {
 @router.post("", status_code=201, openapi_extra=_UPLOAD_SHAPE)
 async def hand_in(request: Request, adapter: Served, key: IdempotencyKey) -> JSONResponse:
     """Hand in a document: the part ``metadata`` first, then one part with a file name for each file."""
-    folder = Path(await run_in_threadpool(tempfile.mkdtemp, dir=adapter.store.blobs.work))
+    folder = await run_in_threadpool(_working_folder, adapter)
     intake = _Intake(adapter, key)
     try:
         files = await receive(request, folder, adapter.config.profile.max_document_bytes, intake.understand)
@@ -86,6 +67,11 @@ async def hand_in(request: Request, adapter: Served, key: IdempotencyKey) -> JSO
         return await run_in_threadpool(intake.submit_secret)
     finally:
         await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _working_folder(adapter: Adapter) -> Path:
+    with disk_errors():
+        return Path(tempfile.mkdtemp(dir=adapter.store.blobs.work))
 
 
 class _Intake:
@@ -117,10 +103,10 @@ class _Intake:
 
     def submit_secret(self) -> JSONResponse:
         """Only the refusal is kept, so there is nothing to compare a repetition with but that it is a secret, too."""
-        known = known_message(self._adapter, self._origin)
+        known = known_document(self._adapter, self._origin)
         if known is not None and known.reason != "rules.secret":
             raise KeyConflict("store.key-conflict", source_id=self._key)
-        row = known or intake.submit(self._adapter, self._origin, self._document, ())
+        row = known or submit(self._adapter, self._origin, self._document, ())
         with self._adapter.store.read() as reader:
             return refused_response(reader, row)
 
@@ -131,10 +117,6 @@ def _sending_agency(adapter: Adapter, code: str) -> AgencySettings:
     if found is None:
         raise ContentError("rules.not-our-agency", where="from", code=code or "?")
     return found
-
-
-def origin_of(agency: AgencySettings, identity: str) -> Origin:
-    return Origin(connection=agency.office, source_id=SOURCE_PREFIX + identity, actor=_ACTOR)
 
 
 def _file_sources(metadata: DocumentMetadata, files: Sequence[ReceivedFile]) -> tuple[FileSource, ...]:
@@ -168,34 +150,13 @@ def _copy(file: Path, sink: BinaryIO) -> None:
             sink.write(chunk)
 
 
-def known_message(adapter: Adapter, origin: Origin, kind: MessageKind = MessageKind.DOCUMENT) -> MessageRow | None:
-    with adapter.store.read() as reader:
-        return reader.message_by_source(origin.connection, kind, origin.source_id)
-
-
-def submit_once(adapter: Adapter, origin: Origin, document: Document, files: Sequence[FileSource]) -> MessageRow:
-    try:
-        return intake.submit(adapter, origin, document, files)
-    except KeyConflict as problem:
-        if problem.code != "store.known-source":
-            raise
-        # Two callers brought the same key at once and the other was faster: now it is known and will be compared.
-        return intake.submit(adapter, origin, document, files)
-
-
 def _submitted(adapter: Adapter, origin: Origin, document: Document, files: Sequence[FileSource]) -> JSONResponse:
-    known = known_message(adapter, origin)
+    known = known_document(adapter, origin)
     row = submit_once(adapter, origin, document, files)
     with adapter.store.read() as reader:
         if row.state == "refused":
             return refused_response(reader, row)
         return answered(document_view(reader, stored_message(reader, row.id)), row, known)
-
-
-def answered(view: View, row: MessageRow, known: MessageRow | None) -> JSONResponse:
-    """201 for the first time, 200 for a repetition."""
-    status = 201 if known is None else 200
-    return JSONResponse(view, status_code=status, headers={"Location": f"{router.prefix}/{row.id}"})
 
 
 def stored_message(reader: Reader, message_id: str) -> MessageRow:
@@ -236,5 +197,3 @@ def trace(message_id: str, adapter: Served) -> View:
     """Everything that happened to it, in order, with what went over the wire."""
     with adapter.store.read() as reader:
         return trace_view(reader, stored_message(reader, message_id))
-
-

@@ -7,7 +7,6 @@ must be, 503 not now (``Retry-After``), 507 the disk is full, 502 a peer, 500 th
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,9 +26,11 @@ from lienthong.errors import (
     StorageFull,
     Unavailable,
 )
-from lienthong.store.store import MessageRow, Reader
+from lienthong.store.rows import MessageRow
+from lienthong.store.store import Reader
 
 _RETRY_SECONDS = 30.0
+_NEXT = " → "
 _BY_CODE = {
     "api.token": 401,
     "api.idempotency-key": 400,
@@ -51,8 +52,6 @@ _BY_KIND: tuple[tuple[type[LienthongError], int], ...] = (
     (ContentError, 422),
     (LienthongError, 500),
 )
-# An error's text is one paragraph (``LienthongError.text``): what happened [where] → what to do.
-_PARAGRAPH = re.compile(r"(?P<what>.*?)(?: \[(?P<where>.*)\])?(?: → (?P<advice>.*))?", re.DOTALL)
 
 
 def status_of(error: LienthongError) -> int:
@@ -70,7 +69,7 @@ def error_response(error: LienthongError) -> JSONResponse:
         headers["Retry-After"] = str(math.ceil(_RETRY_SECONDS if wished is None else wished))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    body = _body(error.code, error.text("vi"), error.text("en"))
+    body = _body(error.code, error.where, error.text("vi"), error.text("en"))
     return JSONResponse({"error": body}, status_code=status, headers=headers)
 
 
@@ -81,21 +80,28 @@ def refused_response(reader: Reader, row: MessageRow) -> JSONResponse:
     """
     events = reader.events(row.id)
     told: Mapping[str, Any] = next((each["detail"] for each in events if each["kind"] == "refused"), {})
-    body = _body(row.reason, told.get("vi", row.reason_text), told.get("en", row.reason_text))
+    vietnamese, english = told.get("vi", row.reason_text), told.get("en", row.reason_text)
+    body = _body(row.reason, _where(vietnamese), vietnamese, english)
     return JSONResponse({"id": row.id, "error": body}, status_code=422)
 
 
-def _body(code: str, vietnamese: str, english: str) -> dict[str, str]:
-    vi, en = _PARAGRAPH.fullmatch(vietnamese), _PARAGRAPH.fullmatch(english)
-    assert vi is not None, "every part of the pattern may be empty"
-    assert en is not None, "every part of the pattern may be empty"
+def _where(paragraph: str) -> str:
+    head = paragraph.partition(_NEXT)[0]
+    return head[:-1].rpartition(" [")[2] if head.endswith("]") else ""
+
+
+def _body(code: str, where: str, vietnamese: str, english: str) -> dict[str, str]:
+    """Takes an error's text apart, which is one paragraph: what happened [where] → what to do next."""
+    vi, _, next_vi = vietnamese.partition(_NEXT)
+    en, _, next_en = english.partition(_NEXT)
+    place = f" [{where}]"
     return {
         "code": code,
-        "vi": vi["what"],
-        "en": en["what"],
-        "where": en["where"] or "",
-        "next_vi": vi["advice"] or "",
-        "next_en": en["advice"] or "",
+        "vi": vi.removesuffix(place),
+        "en": en.removesuffix(place),
+        "where": where,
+        "next_vi": next_vi,
+        "next_en": next_en,
     }
 
 
@@ -109,7 +115,7 @@ def invalid(problem: RequestValidationError | ValidationError) -> ContentError:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(step) for step in location if step not in ("body", "query", "path")) or "body"
+    return ".".join(str(step) for step in location if step not in ("body", "query", "path", "header")) or "body"
 
 
 def answer_errors(app: FastAPI) -> None:

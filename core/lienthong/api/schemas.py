@@ -6,14 +6,12 @@ the other without changing its words.
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from typing import Annotated, Literal
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from lienthong.errors import ContentError
 from lienthong.model import (
     Business,
     Change,
@@ -29,7 +27,6 @@ from lienthong.pipeline.adapter import Adapter
 from lienthong.views import PRIORITY_NAMES
 
 _PRIORITIES = {name: priority for priority, name in PRIORITY_NAMES.items()}
-_KEY = re.compile(r"[!-~]{1,200}")
 
 AgencyCode = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.]{1,35}$")]
 
@@ -51,7 +48,7 @@ class ReferenceMetadata(Strict):
 
     organ: AgencyCode
     code: str = Field("", description="number/notation")
-    date: Annotated[date | None, Field(description="date of issue")] = None
+    promulgated: date | None = Field(None, alias="date", description="date of issue")
     document_id: str = ""
 
 
@@ -180,7 +177,7 @@ def _as_change(values: DocumentMetadata) -> Change:
 
 def _as_reference(values: ReferenceMetadata) -> DocumentReference:
     return DocumentReference(
-        organ=values.organ, code=values.code, promulgated=values.date, document_id=values.document_id
+        organ=values.organ, code=values.code, promulgated=values.promulgated, document_id=values.document_id
     )
 
 
@@ -190,15 +187,4 @@ async def served_adapter(request: Request) -> Adapter:
     return adapter
 
 
-async def idempotency_key(idempotency_key: Annotated[str | None, Header()] = None) -> str:
-    """The header ``Idempotency-Key``: 1 to 200 printable ASCII characters without spaces.
-
-    :raises ContentError: it is missing or cannot be used
-    """
-    if idempotency_key is None or not _KEY.fullmatch(idempotency_key):
-        raise ContentError("api.idempotency-key", where="Idempotency-Key")
-    return idempotency_key
-
-
 Served = Annotated[Adapter, Depends(served_adapter)]
-IdempotencyKey = Annotated[str, Depends(idempotency_key)]

@@ -12,15 +12,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartCallbacks, parse_options_header
+from python_multipart.multipart import parse_options_header
 
 from lienthong.errors import ContentError, LienthongError
 from lienthong.store.blobs import disk_errors
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 METADATA_BYTES = 1024 * 1024
 _FRAMING_BYTES = 1024 * 1024

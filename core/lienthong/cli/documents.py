@@ -32,8 +32,9 @@ from lienthong.errors import ContentError, Refused
 from lienthong.pipeline.adapter import Adapter
 from lienthong.pipeline.intake import Origin, submit, submit_status
 from lienthong.pipeline.recalling import Form, request_recall
+from lienthong.store.rows import MessageRow
 from lienthong.store.schema import message
-from lienthong.store.store import MessageRow, Reader, Store
+from lienthong.store.store import Reader, Store
 from lienthong.views import document_view, message_summary, trace_view
 
 _PRIORITIES = {"thuong": 0, "khan": 1, "thuong-khan": 2, "hoa-toc": 3}

@@ -182,9 +182,9 @@ def acknowledge(connection: Connection, source_id: str, kind: MessageKind, store
         return True
     kept = root / ("sent" if stored else "rejected") / _folder_name(source_id)
     taken = root / "sent" / _folder_name(source_id)
-    for files in _groups(root / "outbox"):
-        if _source_id(files) == source_id:
-            _move_together(files, kept)
+    files = _drop_of(root / "outbox", source_id)
+    if _source_id(files) == source_id:
+        _move_together(files, kept)
     if not stored:
         place = kept if kept.exists() else taken
         place.mkdir(parents=True, exist_ok=True)
@@ -219,6 +219,15 @@ def _groups(outbox: Path) -> Iterator[list[Path]]:
         claimed.update(files)
         yield files
     yield from ([file] for file in sorted(outbox.iterdir()) if file.is_file() and file not in claimed)
+
+
+def _drop_of(outbox: Path, source_id: str) -> list[Path]:
+    """The files that a source id may name: it begins with the name of the drop's first file."""
+    stem = source_id.rpartition("-")[0]
+    metadata = outbox / f"{stem}.json"
+    if metadata.exists():
+        return [metadata, *(outbox / name for name in _named_files(metadata))]
+    return sorted(file for file in outbox.glob("*") if file.stem == stem)[:1] or [metadata]
 
 
 def _named_files(metadata: Path) -> list[str]:

@@ -15,8 +15,10 @@ from lienthong.errors import ConfigError, LienthongError, StoreError
 from lienthong.hookspecs import PacketFile
 from lienthong.model import FileVerification, Part, mint_id
 from lienthong.pipeline.signing import Signing
+from lienthong.pipeline.steps import due
 from lienthong.registry import OpenConnection
-from lienthong.store.store import MessageRow, Store, Transaction
+from lienthong.store.rows import MessageRow
+from lienthong.store.store import Store, Transaction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,19 @@ class Adapter:
 
     def packet_file(self, sha256: str, size: int) -> PacketFile:
         return PacketFile(path=self.store.blobs.path(sha256), size=size, sha256=sha256)
+
+    def step_done(
+        self, tx: Transaction, row: MessageRow, *, run_at: float | None = None, **changes: object
+    ) -> MessageRow:
+        """Commit a step of a claimed message; the lease is kept while there is a next step to take now.
+
+        :raises LeaseLost: somebody else holds it now; the result must be dropped
+        """
+        now = self.seconds()
+        again = run_at or due(row, changes, now)
+        if again is not None and again <= now:
+            return tx.progress(row, now, **changes, run_at=again)
+        return tx.commit(row, now, **changes, run_at=again)
 
     def note(
         self,

@@ -16,8 +16,9 @@ from lienthong.pipeline import intake
 from lienthong.pipeline.adapter import Adapter, failure_detail
 from lienthong.pipeline.steps import after_failure
 from lienthong.registry import Call, OpenConnection
+from lienthong.store.rows import DeliveryRow, MessageRow
 from lienthong.store.schema import delivery as delivery_table
-from lienthong.store.store import DeliveryRow, MessageRow, Reader, Transaction
+from lienthong.store.store import Reader, Transaction
 
 _RECEIPT_BYTES = 64 * 1024
 _OPEN = ("ready", "sending", "unknown", "offered")
@@ -111,8 +112,13 @@ def _reconcile(
         return
     with adapter.store.read() as reader:
         known = reader.known_peer_ids(row.connection, row.recipient)
-    started = datetime.fromtimestamp(row.attempted_at or row.created_at, UTC)
-    call = peer.call("reconcile", attempt=Attempt(delivery=delivery, started=started, known_peer_ids=known))
+    attempt = Attempt(
+        delivery=delivery,
+        started=datetime.fromtimestamp(row.attempted_at or row.created_at, UTC),
+        ended=datetime.fromtimestamp(row.ended_at or row.updated_at, UTC),
+        known_peer_ids=known,
+    )
+    call = peer.call("reconcile", attempt=attempt)
     if call.error is not None:
         failed(adapter, row, message, call.error, call)
         return
@@ -150,7 +156,7 @@ def failed(
     with adapter.store.write() as tx:
         if call is not None:
             tx.record_wire(row.connection, "deliver", call.exchanges, message_id=message.id, delivery_key=row.key)
-        tx.commit(row, now, **setback.changes())
+        tx.commit(row, now, **setback.changes(), ended_at=now)
         detail = {**failure_detail(error), "to": row.recipient, "attempt": row.attempts, "retry_at": setback.run_at}
         adapter.note(tx, message, f"delivery-{setback.state}", detail, delivery_key=row.key)
         if setback.state in ("rejected", "quarantined"):

@@ -30,11 +30,12 @@ from lienthong.model import (
 )
 from lienthong.pipeline import delivering, intake, lookup
 from lienthong.pipeline.adapter import Adapter
-from lienthong.pipeline.steps import due, pause
+from lienthong.pipeline.steps import pause
 from lienthong.registry import OpenConnection
 from lienthong.rules.receiving import Admission, admit
+from lienthong.store.rows import DeliveryRow, MessageRow, encode, encode_findings
 from lienthong.store.schema import message as message_table
-from lienthong.store.store import DeliveryRow, MessageRow, Transaction, encode, encode_findings
+from lienthong.store.store import Transaction
 
 
 def collect(adapter: Adapter, axis: OpenConnection) -> int:
@@ -61,9 +62,10 @@ def collect(adapter: Adapter, axis: OpenConnection) -> int:
 
 def _take_in(adapter: Adapter, axis: OpenConnection, item: Item) -> bool:
     kind = item.kind if isinstance(item, PacketItem) else MessageKind.DOCUMENT
-    with adapter.store.write() as tx:
-        known = tx.message_by_source(axis.name, kind, item.source_id)
-        if known is not None and known.ack == "done":
+    with adapter.store.read() as reader:
+        known = reader.message_by_source(axis.name, kind, item.source_id)
+    if known is not None and known.ack == "done":
+        with adapter.store.write() as tx:
             tx.amend_message(known.id, adapter.seconds(), ack="due", run_at=adapter.seconds())
     if known is not None:
         return False
@@ -101,7 +103,7 @@ def _store_raw(adapter: Adapter, axis: OpenConnection, item: PacketItem) -> None
         adapter.note(tx, row, "received", {"source_id": item.source_id, "sha256": blob.sha256, "size": blob.size})
 
 
-def read(adapter: Adapter, row: MessageRow) -> None:
+def read(adapter: Adapter, row: MessageRow) -> MessageRow:
     """Read a stored packet, check it, and commit what becomes of it.
 
     :raises ContentError: it cannot be read; the worker quarantines it with its bytes kept
@@ -114,9 +116,11 @@ def read(adapter: Adapter, row: MessageRow) -> None:
             blobs.adopt(file.path)
     quirks = sorted({quirk.id for quirk in content.quirks})
     if isinstance(content.message, Document):
-        _admit_document(adapter, row, content.message, findings, quirks)
+        done = _admit_document(adapter, row, content.message, findings, quirks)
     else:
-        _admit_status(adapter, row, content.message, quirks)
+        done = _admit_status(adapter, row, content.message, quirks)
+    adapter.wake()
+    return done
 
 
 def _verify(adapter: Adapter, content: PacketContent) -> tuple[FileVerification, ...]:
@@ -125,7 +129,7 @@ def _verify(adapter: Adapter, content: PacketContent) -> tuple[FileVerification,
 
 def _admit_document(
     adapter: Adapter, row: MessageRow, document: Document, findings: Sequence[FileVerification], quirks: list[str]
-) -> None:
+) -> MessageRow:
     axis = adapter.connections[row.connection]
     ours = [agency.code for agency in axis.connection.agencies]
     named = [recipient.code for recipient in document.recipients if recipient.code in ours]
@@ -144,14 +148,17 @@ def _admit_document(
         )
         adapter.note(tx, row, "read", {"quirks": quirks, **_summary(full, findings)})
         if earlier is not None and earlier.business_key == full.business_key:
-            _finish(adapter, tx, row, full, now, state="duplicate", ack="due", concerns=earlier.id)
-            adapter.note(tx, row, "duplicate", {"of": earlier.id})
-        elif hold := _hold(tx, full, earlier, admission):
-            _quarantine(adapter, tx, row, full, now, hold, admission)
-        else:
-            _finish(adapter, tx, row, full, now, state="dispatched", run_at=None)
-            _to_office(adapter, tx, full, admission.lines, now)
-    adapter.wake()
+            return _duplicate(adapter, tx, row, full, earlier)
+        if hold := _hold(tx, full, earlier, admission):
+            return _quarantine(adapter, tx, row, full, hold, admission)
+        _to_office(adapter, tx, full, admission.lines, now)
+        return _finish(adapter, tx, row, full, state="dispatched")
+
+
+def _duplicate(adapter: Adapter, tx: Transaction, row: MessageRow, full: MessageRow, earlier: MessageRow) -> MessageRow:
+    """Stored before: the axis may forget it, and it is never handed over again."""
+    adapter.note(tx, row, "duplicate", {"of": earlier.id})
+    return _finish(adapter, tx, row, full, state="duplicate", ack="due", concerns=earlier.id)
 
 
 def _described(
@@ -253,24 +260,21 @@ _READ_COLUMNS = (
 )
 
 
-def _finish(
-    adapter: Adapter, tx: Transaction, row: MessageRow, full: MessageRow, now: float, **changes: object
-) -> None:
-    """Commit what was read; ``row`` is the claimed lease."""
-    values: dict[str, object] = {name: getattr(full, name) for name in _READ_COLUMNS} | changes
-    run_at = values.pop("run_at", due(full, changes, now))
-    tx.commit(row, now, **values, run_at=run_at)
+def _finish(adapter: Adapter, tx: Transaction, row: MessageRow, full: MessageRow, **changes: object) -> MessageRow:
+    """Commit what was read; ``row`` is the claimed lease, ``full`` the same row with what the packet says."""
+    read_now = {name: getattr(full, name) for name in _READ_COLUMNS}
+    return adapter.step_done(tx, row, **read_now | changes)
 
 
 def _quarantine(
-    adapter: Adapter, tx: Transaction, row: MessageRow, full: MessageRow, now: float, hold: str, admission: Admission
-) -> None:
+    adapter: Adapter, tx: Transaction, row: MessageRow, full: MessageRow, hold: str, admission: Admission
+) -> MessageRow:
     """It is safe with us, so the axis may forget it; a person must look. What can never be used is refused at once."""
     text = _hold_text(hold, full)
-    _finish(adapter, tx, row, full, now, state="quarantined", ack="due", reason=hold, reason_text=text)
     adapter.note(tx, full, "quarantined", {"code": hold, "vi": text})
     if admission.refusal and full.agency:
         intake.report_refusal(adapter, tx, full, admission.refusal)
+    return _finish(adapter, tx, row, full, state="quarantined", ack="due", reason=hold, reason_text=text)
 
 
 def _hold_text(hold: str, full: MessageRow) -> str:
@@ -306,7 +310,7 @@ def _to_office(adapter: Adapter, tx: Transaction, row: MessageRow, lines: Sequen
     tx.add_delivery(delivery)
 
 
-def _admit_status(adapter: Adapter, row: MessageRow, report: StatusReport, quirks: list[str]) -> None:
+def _admit_status(adapter: Adapter, row: MessageRow, report: StatusReport, quirks: list[str]) -> MessageRow:
     now = adapter.seconds()
     about = report.about
     full = replace(
@@ -323,45 +327,44 @@ def _admit_status(adapter: Adapter, row: MessageRow, report: StatusReport, quirk
         adapter.note(tx, row, "read", {"quirks": quirks, "status": report.code.value, "document_id": about.document_id})
         earlier = _arrived_before(tx, replace(full, business=int(Business.UPDATE)))
         if earlier is not None:
-            _finish(adapter, tx, row, full, now, state="duplicate", ack="due", concerns=earlier.id)
-            adapter.note(tx, row, "duplicate", {"of": earlier.id})
-        elif not _join(adapter, tx, row, full, now):
-            _finish(adapter, tx, row, full, now, state="unmatched", ack="due")
+            return _duplicate(adapter, tx, row, full, earlier)
+        joined = _join(adapter, tx, row, full, now)
+        if joined is None:
             adapter.note(tx, row, "unmatched", {"code": "status.unknown-document"})
-    adapter.wake()
+            joined = _finish(adapter, tx, row, full, state="unmatched", ack="due")
+        return joined
 
 
-def match(adapter: Adapter, row: MessageRow) -> None:
+def match(adapter: Adapter, row: MessageRow) -> MessageRow:
     """A status may arrive before the document that it is about is known here: look again, then ask a person."""
     now = adapter.seconds()
     with adapter.store.write() as tx:
-        if _join(adapter, tx, row, row, now):
-            return
+        joined = _join(adapter, tx, row, row, now)
+        if joined is not None:
+            return joined
         waited = now - row.created_at
         if waited > adapter.config.profile.unmatched_hours * 3600:
             text = LienthongError("status.unknown-document", reference=row.document_id or row.code).text("vi")
-            tx.commit(row, now, state="quarantined", run_at=None, reason="status.unknown-document", reason_text=text)
             adapter.note(tx, row, "quarantined", {"code": "status.unknown-document"})
-        else:
-            wait = pause(row.strikes + 1, adapter.config.profile, adapter.chance())
-            tx.commit(row, now, run_at=now + wait, strikes=row.strikes + 1)
+            reason = "status.unknown-document"
+            return adapter.step_done(tx, row, state="quarantined", reason=reason, reason_text=text)
+        wait = pause(row.strikes + 1, adapter.config.profile, adapter.chance())
+        return adapter.step_done(tx, row, run_at=now + wait, strikes=row.strikes + 1)
 
 
-def _join(adapter: Adapter, tx: Transaction, row: MessageRow, full: MessageRow, now: float) -> bool:
+def _join(adapter: Adapter, tx: Transaction, row: MessageRow, full: MessageRow, now: float) -> MessageRow | None:
     """Commit a status whose document is known: to the office, and beside the delivery that it is about."""
     report = full.report
     direction = "in" if report.code is StatusCode.RECALL_REQUESTED else "out"
     peer = report.sender.code if direction == "in" else ""
     subject = lookup.document_for(tx, report.about, direction=direction, agency=full.agency, peer=peer)
     if subject is None:
-        return False
+        return None
     joined = replace(full, concerns=subject.id, lineage=subject.lineage, priority=subject.priority)
-    ack = {"ack": "due"} if row.ack == "due" else {}
-    _finish(adapter, tx, row, joined, now, state="dispatched", **ack)
     _to_office(adapter, tx, joined, (), now)
     delivering.last_status(tx, subject, report.sender.code, report.code.value, now)
     adapter.note(tx, subject, "status-received", {"status": report.code.value, "by": row.id, **_said(report)})
-    return True
+    return _finish(adapter, tx, row, joined, state="dispatched")
 
 
 def _said(report: StatusReport) -> dict[str, object]:

@@ -27,7 +27,8 @@ from lienthong.pipeline.adapter import Adapter, failure_detail
 from lienthong.pipeline.steps import due
 from lienthong.registry import OpenConnection
 from lienthong.rules import sending, statuses
-from lienthong.store.store import MessageRow, Transaction, encode
+from lienthong.store.rows import MessageRow, encode
+from lienthong.store.store import Transaction
 
 _DIRECTORY_FRESH_SECONDS = 600.0
 
@@ -98,34 +99,28 @@ def _refusal(adapter: Adapter, document: Document) -> Refused | None:
 
 def _surroundings(adapter: Adapter, agency: AgencySettings, document: Document) -> sending.Surroundings:
     axis = adapter.connections[agency.axis]
-    known = None
-    if adapter.config.profile.require_directory and axis.has("directory"):
-        known = _directory(adapter, axis, [recipient.code for recipient in document.recipients])
+    wanted = [recipient.code for recipient in document.recipients]
+    asks = adapter.config.profile.require_directory and axis.has("directory")
     with adapter.store.read() as reader:
-        used = lookup.number_used(reader, document)
+        used = reader.number_used(document.sender.code, document.code, document.promulgated.year)
+        missing = [code for code in wanted if not reader.knows_agency(axis.name, code)] if asks else []
+    if missing and _directory_is_old(adapter, axis):
+        refresh_directory(adapter, axis)
+        with adapter.store.read() as reader:
+            missing = [code for code in missing if not reader.knows_agency(axis.name, code)]
     return sending.Surroundings(
         now=adapter.now(),
         profile=adapter.config.profile,
         capabilities=axis.capabilities,
-        known_agency=known.__contains__ if known is not None else None,
+        unknown_recipients=frozenset(missing),
         number_used=used,
     )
 
 
-def _directory(adapter: Adapter, axis: OpenConnection, wanted: Sequence[str]) -> frozenset[str]:
-    """The wanted agencies that the axis lists; asked again when one is missing and the stored list is not fresh."""
-    known, seen_at = _listed(adapter, axis, wanted)
-    fresh = seen_at is not None and adapter.seconds() - seen_at < _DIRECTORY_FRESH_SECONDS
-    if seen_at is None or (len(known) < len(set(wanted)) and not fresh):
-        refresh_directory(adapter, axis)
-        known, _ = _listed(adapter, axis, wanted)
-    return known
-
-
-def _listed(adapter: Adapter, axis: OpenConnection, wanted: Sequence[str]) -> tuple[frozenset[str], float | None]:
+def _directory_is_old(adapter: Adapter, axis: OpenConnection) -> bool:
     with adapter.store.read() as reader:
-        known = frozenset(code for code in wanted if reader.knows_agency(axis.name, code))
-        return known, reader.agencies_seen_at(axis.name)
+        seen_at = reader.agencies_seen_at(axis.name)
+    return seen_at is None or adapter.seconds() - seen_at >= _DIRECTORY_FRESH_SECONDS
 
 
 def refresh_directory(adapter: Adapter, axis: OpenConnection) -> int:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from lienthong.model import Business, Document, DocumentReference, Message, MessageKind, StatusCode, StatusReport
+from lienthong.store.rows import MessageRow
 from lienthong.store.schema import delivery, message
-from lienthong.store.store import MessageRow, Reader
+from lienthong.store.store import Reader
 
 _DEAD = ("refused", "quarantined", "duplicate")
 
@@ -49,21 +50,6 @@ def original_of(reader: Reader, document: Document, *, direction: str, agency: s
     about = DocumentReference(organ=document.sender.code, document_id=named, code="", promulgated=None)
     peer = document.sender.code if direction == "in" else ""
     return document_for(reader, about, direction=direction, agency=agency, peer=peer)
-
-
-def number_used(reader: Reader, document: Document) -> bool:
-    """Whether another new document of this agency and year has this number and notation (Decree 30 Art. 15)."""
-    found = reader.messages(
-        message.c.direction == "out",
-        message.c.kind == MessageKind.DOCUMENT.value,
-        message.c.agency == document.sender.code,
-        message.c.code == document.code,
-        message.c.business == int(Business.NEW),
-        message.c.promulgated.startswith(f"{document.promulgated.year}-"),
-        message.c.state.not_in(("refused", "quarantined")),
-        limit=1,
-    )
-    return bool(found)
 
 
 def statuses_sent(reader: Reader, document_id: str) -> list[StatusCode]:

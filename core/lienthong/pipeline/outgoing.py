@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from lienthong.config import AgencySettings
@@ -25,10 +23,10 @@ from lienthong.model import Business, Document, Message, MessageKind, Part, Trac
 from lienthong.pipeline import intake, lookup
 from lienthong.pipeline.adapter import Adapter
 from lienthong.pipeline.signing import SigningOrder
-from lienthong.pipeline.steps import due
 from lienthong.registry import OpenConnection
 from lienthong.signing.pades import Parked, Prepared
-from lienthong.store.store import DeliveryRow, MessageRow, Transaction, encode
+from lienthong.store.rows import DeliveryRow, MessageRow, encode
+from lienthong.store.store import Transaction
 
 
 def collect(adapter: Adapter, office: OpenConnection) -> int:
@@ -69,22 +67,23 @@ def _take_in(adapter: Adapter, office: OpenConnection, item: Item) -> bool:
 def _known(adapter: Adapter, office: OpenConnection, item: Item) -> bool:
     """An item that is stored already is acknowledged again and not handed on again."""
     kind = MessageKind.STATUS if isinstance(item, StatusItem) else MessageKind.DOCUMENT
-    with adapter.store.write() as tx:
-        known = tx.message_by_source(office.name, kind, item.source_id)
-        if known is not None and known.ack == "done":
-            ack = "failed-due" if known.state in ("refused", "quarantined") else "due"
+    with adapter.store.read() as reader:
+        known = reader.message_by_source(office.name, kind, item.source_id)
+    if known is not None and known.ack == "done":
+        ack = "failed-due" if known.state in ("refused", "quarantined") else "due"
+        with adapter.store.write() as tx:
             tx.amend_message(known.id, adapter.seconds(), ack=ack, run_at=adapter.seconds())
     return known is not None
 
 
-def prepare(adapter: Adapter, row: MessageRow) -> None:
+def prepare(adapter: Adapter, row: MessageRow) -> MessageRow:
     """Sign, package for each recipient, and commit the deliveries with the packets' bytes on disk."""
     agency = adapter.agency(row.agency)
     content: Message = row.content
     if isinstance(content, Document) and agency.signer is not None:
         signed = _sign(adapter, row, agency, content)
-        if signed is None:
-            return
+        if isinstance(signed, MessageRow):
+            return signed
         content = signed
     with adapter.store.read() as reader:
         recipients = lookup.recipients_to_tell(reader, row, content)
@@ -95,12 +94,12 @@ def prepare(adapter: Adapter, row: MessageRow) -> None:
         for code, sha256, size in made:
             if code not in cancelled:
                 tx.add_delivery(_delivery(adapter, row, agency, code, sha256, size, now))
-        changes: dict[str, object] = {"state": "dispatched", "body": encode(content), "parked": ""}
-        tx.commit(row, now, **changes, run_at=due(row, changes, now))
+        done = adapter.step_done(tx, row, state="dispatched", body=encode(content), parked="")
         adapter.note(
             tx, row, "packaged", {"packets": {code: sha for code, sha, _ in made}, "cancelled": sorted(cancelled)}
         )
     adapter.wake()
+    return done
 
 
 def _delivery(
@@ -144,8 +143,8 @@ def _package(
     return writer.blob().sha256, writer.blob().size
 
 
-def _sign(adapter: Adapter, row: MessageRow, agency: AgencySettings, document: Document) -> Document | None:
-    """The document with its PDFs signed by the agency, or None when the signer needs time (the row is parked)."""
+def _sign(adapter: Adapter, row: MessageRow, agency: AgencySettings, document: Document) -> Document | MessageRow:
+    """The document with its PDFs signed by the agency, or the parked row when the signer needs time."""
     parked: dict[str, Any] = json.loads(row.parked) if row.parked else {"index": 0}
     parts = list(document.parts)
     for index in range(parked["index"], len(parts)):
@@ -154,8 +153,7 @@ def _sign(adapter: Adapter, row: MessageRow, agency: AgencySettings, document: D
         resumed = parked if index == parked["index"] and "token" in parked else None
         part, waiting = _sign_part(adapter, row, agency, parts[index], resumed)
         if waiting is not None:
-            _park(adapter, row, replace(document, parts=tuple(parts)), index, part, waiting)
-            return None
+            return _park(adapter, row, replace(document, parts=tuple(parts)), index, part, waiting)
         parts[index] = part
     return replace(document, parts=tuple(parts))
 
@@ -164,8 +162,8 @@ def _sign_part(
     adapter: Adapter, row: MessageRow, agency: AgencySettings, part: Part, resumed: dict[str, Any] | None
 ) -> tuple[Part, Parked | None]:
     blobs = adapter.store.blobs
-    with tempfile.TemporaryDirectory(dir=blobs.work) as folder:
-        target = Path(folder) / "signed.pdf"
+    target = blobs.work / f"{adapter.new_id()}.pdf"
+    try:
         if resumed:
             shutil.copyfile(blobs.path(resumed["blob"]), target)
         order = SigningOrder(
@@ -178,6 +176,8 @@ def _sign_part(
         )
         waiting = adapter.signing.sign(order)
         blob = blobs.adopt(target)
+    finally:
+        target.unlink(missing_ok=True)
     return replace(part, sha256=blob.sha256, size=blob.size), waiting
 
 
@@ -185,17 +185,11 @@ def _unpacked(parked: dict[str, Any]) -> Parked:
     return Parked(prepared=Prepared.from_json(parked["prepared"]), pending=Pending(token=parked["token"]))
 
 
-def _park(adapter: Adapter, row: MessageRow, document: Document, index: int, part: Part, waiting: Parked) -> None:
+def _park(adapter: Adapter, row: MessageRow, document: Document, index: int, part: Part, waiting: Parked) -> MessageRow:
     pending = waiting.pending
     parked = {"index": index, "blob": part.sha256, "prepared": waiting.prepared.to_json(), "token": pending.token}
-    now = adapter.seconds()
+    later = adapter.seconds() + pending.retry_after
+    changes = {"state": "awaiting-signature", "body": encode(document), "parked": json.dumps(parked)}
     with adapter.store.write() as tx:
-        tx.commit(
-            row,
-            now,
-            state="awaiting-signature",
-            body=encode(document),
-            parked=json.dumps(parked),
-            run_at=now + pending.retry_after,
-        )
         adapter.note(tx, row, "awaiting-signature", {"part": part.name})
+        return adapter.step_done(tx, row, **changes, run_at=later)

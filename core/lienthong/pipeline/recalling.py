@@ -10,7 +10,7 @@ from lienthong.errors import Refused
 from lienthong.model import Business, Change, Document, DocumentReference, Organization, StatusCode, StatusReport
 from lienthong.pipeline.adapter import Adapter
 from lienthong.pipeline.intake import Origin, submit, submit_status
-from lienthong.store.store import MessageRow
+from lienthong.store.rows import MessageRow
 
 Form = Literal["status", "document"]
 

@@ -24,7 +24,7 @@ from lienthong.errors import (
     StorageFull,
     Unavailable,
 )
-from lienthong.store.store import DeliveryRow, MessageRow
+from lienthong.store.rows import DeliveryRow, MessageRow
 
 ACK_WANTED = frozenset({"due", "failed-due"})
 

@@ -7,8 +7,8 @@ from lienthong.http import Exchange
 from lienthong.model import MessageKind
 from lienthong.pipeline import delivering, incoming, outgoing
 from lienthong.pipeline.adapter import Adapter, failure_detail
-from lienthong.pipeline.steps import Step, after_failure, due, next_step
-from lienthong.store.store import DeliveryRow, MessageRow
+from lienthong.pipeline.steps import Step, after_failure, next_step
+from lienthong.store.rows import DeliveryRow, MessageRow
 
 
 def work_once(adapter: Adapter) -> bool:
@@ -41,25 +41,32 @@ def _deliver(adapter: Adapter, row: DeliveryRow) -> None:
 
 
 def _advance(adapter: Adapter, row: MessageRow) -> None:
+    """Walk a claimed message as far as it goes now, under one lease; each step is its own commit."""
     try:
-        match next_step(row):
-            case Step.READ:
-                incoming.read(adapter, row)
-            case Step.MATCH:
-                incoming.match(adapter, row)
-            case Step.PREPARE:
-                outgoing.prepare(adapter, row)
-            case Step.ACKNOWLEDGE:
-                _acknowledge(adapter, row)
-            case None:
-                _rest(adapter, row)
+        while row.lease_owner is not None:
+            row = _step(adapter, row)
     except LeaseLost:
         return  # another worker has it and its result counts
     except LienthongError as problem:
         _failed(adapter, row, problem)
 
 
-def _acknowledge(adapter: Adapter, row: MessageRow) -> None:
+def _step(adapter: Adapter, row: MessageRow) -> MessageRow:
+    match next_step(row):
+        case Step.READ:
+            return incoming.read(adapter, row)
+        case Step.MATCH:
+            return incoming.match(adapter, row)
+        case Step.PREPARE:
+            return outgoing.prepare(adapter, row)
+        case Step.ACKNOWLEDGE:
+            return _acknowledge(adapter, row)
+        case None:
+            with adapter.store.write() as tx:
+                return adapter.step_done(tx, row)
+
+
+def _acknowledge(adapter: Adapter, row: MessageRow) -> MessageRow:
     """Tell the source that its item is safe, or that it could not be used. This is the last write."""
     source = adapter.connections.get(row.connection)
     stored = row.ack == "due"
@@ -70,29 +77,21 @@ def _acknowledge(adapter: Adapter, row: MessageRow) -> None:
         )
         exchanges = call.exchanges
         if call.error is not None:
-            _acknowledge_later(adapter, row, call.error)
-            return
-    now = adapter.seconds()
+            return _acknowledge_later(adapter, row, call.error)
     with adapter.store.write() as tx:
         tx.record_wire(row.connection, "acknowledge", exchanges, message_id=row.id)
-        changes: dict[str, object] = {"ack": "done", "strikes": 0}
-        tx.commit(row, now, **changes, run_at=due(row, changes, now))
         adapter.note(tx, row, "acknowledged", {"stored": stored})
+        return adapter.step_done(tx, row, ack="done", strikes=0)
 
 
-def _acknowledge_later(adapter: Adapter, row: MessageRow, error: LienthongError) -> None:
+def _acknowledge_later(adapter: Adapter, row: MessageRow, error: LienthongError) -> MessageRow:
     """A failed acknowledgement never changes the message: the source merely offers it again."""
     setback = after_failure(row, error, adapter.seconds(), adapter.config.profile, adapter.chance())
     now = adapter.seconds()
     again = setback.run_at or now + adapter.config.profile.retry_cap_seconds
     with adapter.store.write() as tx:
-        tx.commit(row, now, run_at=again, strikes=row.strikes + 1)
         adapter.note(tx, row, "acknowledgement-failed", failure_detail(error))
-
-
-def _rest(adapter: Adapter, row: MessageRow) -> None:
-    with adapter.store.write() as tx:
-        tx.commit(row, adapter.seconds(), run_at=None)
+        return adapter.step_done(tx, row, run_at=again, strikes=row.strikes + 1)
 
 
 def _failed(adapter: Adapter, row: MessageRow, error: LienthongError) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,12 +19,12 @@ _LONGEST = {"number": 11, "notation": 30, "type_name": 100, "subject": 500}
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What the rules need to know beside the document. ``known_agency`` None: the directory was never read."""
+    """What the rules need to know beside the document."""
 
     now: datetime
     profile: Profile
     capabilities: Capabilities
-    known_agency: Callable[[str], bool] | None
+    unknown_recipients: frozenset[str]
     number_used: bool
 
 
@@ -87,7 +86,7 @@ def _recipients_can_be_reached(document: Document, around: Surroundings) -> None
             raise Refused("rules.node-code", where="recipients", recipient=recipient.code)
         if recipient.code == document.sender.code:
             raise Refused("rules.to-self", where="recipients", recipient=recipient.code)
-        if around.known_agency is not None and not around.known_agency(recipient.code):
+        if recipient.code in around.unknown_recipients:
             raise Refused("rules.unknown-recipient", where="recipients", recipient=recipient.code)
 
 

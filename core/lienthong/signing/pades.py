@@ -34,7 +34,7 @@ from lienthong.hookspecs import Credential, Pending, Signature, SignRequest
 from lienthong.model import VIETNAM
 from lienthong.signing.cms import DIGEST, frame_of
 from lienthong.signing.credentials import signer_certificate
-from lienthong.signing.pdf import OutOfTime, looks_like_pdf, seconds_for, signature_fields, within
+from lienthong.signing.pdf import OutOfTime, is_disk_trouble, looks_like_pdf, seconds_for, signature_fields, within
 
 _HASH_CHUNK = 256 * 1024
 
@@ -66,9 +66,11 @@ class Prepared:
         """:raises SigningError: ``text`` is not what ``to_json`` wrote."""
         try:
             values = json.loads(text)
+            if values["digest_algorithm"] != DIGEST:
+                raise ValueError(values["digest_algorithm"])
             return Prepared(
                 field_name=str(values["field_name"]),
-                digest_algorithm=str(values["digest_algorithm"]),
+                digest_algorithm=DIGEST,
                 document_digest=bytes.fromhex(values["document_digest"]),
                 signed_attributes=bytes.fromhex(values["signed_attributes"]),
                 reserved_start=int(values["reserved_start"]),
@@ -306,10 +308,9 @@ def _signer(reader: PdfFileReader, name: str, field: DictionaryObject) -> bytes 
     """SHA-256 of the certificate that a signature says it was made with; None when it cannot be read."""
     try:
         return bytes(EmbeddedPdfSignature(reader, field, name).signer_cert.sha256)
-    except OSError:
-        raise
-    except Exception:
-        # A signature that is still empty or damaged has no certificate; pyHanko raises what it happens to meet.
+    except Exception as problem:
+        if is_disk_trouble(problem):
+            raise
         return None
 
 
@@ -322,7 +323,7 @@ def _document_errors(path: Path) -> Iterator[None]:
         raise
     except OutOfTime as problem:
         raise ContentError("sign.pdf-too-slow", where=path.name) from problem
-    except OSError as problem:
-        raise SigningError("sign.file", where=path.name, reason=problem.strerror or problem) from problem
     except Exception as problem:
+        if is_disk_trouble(problem):
+            raise SigningError("sign.file", where=path.name, reason=problem) from problem
         raise ContentError("sign.pdf-damaged", where=path.name, reason=repr(problem)[:200]) from problem

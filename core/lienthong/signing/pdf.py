@@ -7,6 +7,7 @@ of such a file happens inside ``within``, and callers turn whatever pyHanko rais
 from __future__ import annotations
 
 import ctypes
+import errno
 import threading
 from collections.abc import Callable
 from typing import BinaryIO, TypeVar
@@ -43,6 +44,11 @@ def signature_fields(document: PdfHandler) -> list[tuple[str, DictionaryObject]]
     return [(name, field.get_object()) for name, _, field in enumerate_sig_fields(document, filled_status=True)]
 
 
+def is_disk_trouble(problem: BaseException) -> bool:
+    """Whether a failure is the disk's. A document can only make us seek to where nothing can be."""
+    return isinstance(problem, OSError) and problem.errno != errno.EINVAL
+
+
 def seconds_for(size: int) -> float:
     """How long work on a file of ``size`` bytes may take before it is stopped."""
     return _SECONDS_FOR_ANY_FILE + size / _BYTES_PER_SECOND
@@ -54,23 +60,46 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
     The work may be any Python code in any thread, which rules out signals and polling; CPython offers this one way to
     stop it from outside. The exception arrives between two bytecodes, so a single call into C code is finished first.
     """
-    thread = ctypes.c_ulong(threading.get_ident())
-    gate = threading.Lock()
-    done = threading.Event()
-
-    def watch() -> None:
-        wait = seconds
-        while not done.wait(wait):
-            with gate:
-                if not done.is_set():
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(OutOfTime))
-            wait = _SECONDS_BETWEEN_STOPS
-
-    threading.Thread(target=watch, name="time-limit", daemon=True).start()
+    deadline = _Deadline(seconds)
     try:
+        deadline.start()
         return work()
     finally:
-        with gate:
-            done.set()
-        for _ in range(2):
-            pass  # an exception sent in the last moment arrives at this loop's jump, not in the caller's code
+        # A plain store, where no stop can arrive: whatever happens after it, no further stop is sent.
+        deadline.over = True
+        deadline.settle()
+
+
+class _Deadline:
+    """Sends stops to the thread that made it, from ``seconds`` after the start until it is ``over``."""
+
+    def __init__(self, seconds: float) -> None:
+        self.over = False
+        self._seconds = seconds
+        self._thread = ctypes.c_ulong(threading.get_ident())
+        self._gate = threading.Lock()
+        self._woken = threading.Event()
+        self._sent = False
+
+    def start(self) -> None:
+        threading.Thread(target=self._watch, name="time-limit", daemon=True).start()
+
+    def settle(self) -> None:
+        """Let a stop that is on its way arrive here, and not in the caller's code."""
+        self._woken.set()
+        with self._gate:
+            late = self._sent
+        while late:
+            self._send()  # again, because a stop to another thread can hold this one back
+
+    def _watch(self) -> None:
+        wait = self._seconds
+        while not (self._woken.wait(wait) or self.over):
+            with self._gate:
+                if not self.over:
+                    self._sent = True
+                    self._send()
+            wait = _SECONDS_BETWEEN_STOPS
+
+    def _send(self) -> None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(self._thread, ctypes.py_object(OutOfTime))

@@ -19,7 +19,6 @@ one also tolerates what a later signer may do: fill form fields and sign. Everyt
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import mmap
 from collections.abc import Iterable, Iterator
@@ -39,7 +38,7 @@ from pyhanko.sign.validation.generic_cms import validate_sig_integrity
 
 from lienthong.errors import Language, StoreError, catalogue
 from lienthong.model import VIETNAM, FileVerification, SignatureFinding, Verdict
-from lienthong.signing.pdf import OutOfTime, looks_like_pdf, seconds_for, signature_fields, within
+from lienthong.signing.pdf import OutOfTime, is_disk_trouble, looks_like_pdf, seconds_for, signature_fields, within
 from lienthong.signing.trust import TrustStore, chain_problem
 
 REASONS: dict[str, Verdict] = {
@@ -123,7 +122,8 @@ def _checked(stream: BinaryIO, trust: TrustStore, at: datetime) -> list[Signatur
     except OutOfTime:
         return [_whole_file("check-timeout")]
     except Exception as problem:
-        _reraise_disk_trouble(problem)
+        if is_disk_trouble(problem):
+            raise
         return [_whole_file("pdf-damaged")] if _speaks_of_signature(stream) else []
 
 
@@ -150,7 +150,8 @@ def _read(reader: PdfFileReader, name: str, field: DictionaryObject) -> Embedded
             return _finding(name, "", ["unsupported-format"])
         return EmbeddedPdfSignature(reader, field, name)
     except Exception as problem:
-        _reraise_disk_trouble(problem)
+        if is_disk_trouble(problem):
+            raise
         return _finding(name, "", ["malformed-signature"])
 
 
@@ -169,7 +170,8 @@ def _judged(signature: EmbeddedPdfSignature, last: bool, trust: TrustStore, at: 
             *_trust_reasons(signature, trust, signed_at, at),
         ]
     except Exception as problem:
-        _reraise_disk_trouble(problem)
+        if is_disk_trouble(problem):
+            raise
         return _finding(signature.field_name, "", ["malformed-signature"])
     return _finding(
         signature.field_name,
@@ -284,7 +286,8 @@ def _signing_time(signature: EmbeddedPdfSignature) -> datetime | None:
         else:
             stated = signature.self_reported_timestamp
     except Exception as problem:
-        _reraise_disk_trouble(problem)
+        if is_disk_trouble(problem):
+            raise
         return None
     if not isinstance(stated, datetime):
         return None
@@ -343,9 +346,3 @@ def _size(stream: BinaryIO) -> int:
     size = stream.tell()
     stream.seek(0)
     return size
-
-
-def _reraise_disk_trouble(problem: Exception) -> None:
-    """A disk that fails says nothing about the document. Seeking before the start is the document's fault, though."""
-    if isinstance(problem, OSError) and problem.errno != errno.EINVAL:
-        raise problem

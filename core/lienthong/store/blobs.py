@@ -82,8 +82,9 @@ class BlobStore:
                 file.flush()
                 os.fsync(file.fileno())
             self._publish(temporary, writer.blob().sha256)
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
 
     def adopt(self, file: Path) -> Blob:
         """Make a finished file of ``work`` a blob; the file moves."""

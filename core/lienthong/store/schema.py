@@ -92,6 +92,7 @@ delivery = Table(
     Column("packet_size", Integer, nullable=False, default=0),
     Column("lines", Text, nullable=False, default="[]"),
     Column("attempted_at", Float),
+    Column("ended_at", Float),
     Column("peer_id", String, nullable=False, default=""),
     Column("receipt", LargeBinary),
     Column("last_status", String, nullable=False, default=""),

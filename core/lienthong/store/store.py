@@ -12,8 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,121 +22,17 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from lienthong.errors import KeyConflict, LeaseLost, StorageFull, StoreError
 from lienthong.http import Exchange
-from lienthong.model import Document, FileVerification, Message, MessageKind, Organization, StatusReport
-from lienthong.store import ledger
+from lienthong.model import Organization
+from lienthong.store import ledger, statements
 from lienthong.store.blobs import BlobStore
+from lienthong.store.rows import DeliveryRow, MessageRow
 from lienthong.store.schema import VERSION, agency, cursor, delivery, event, message, metadata, schema_version, wire
 
-_DOCUMENT = TypeAdapter(Document)
-_STATUS = TypeAdapter(StatusReport)
-_VERIFICATION = TypeAdapter(tuple[FileVerification, ...])
 _ORGANIZATION = TypeAdapter(Organization)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """The columns that every claimable row has."""
-
-    state: str
-    priority: int = 0
-    run_at: float | None = None
-    attempts: int = 0
-    strikes: int = 0
-    lease_owner: str | None = None
-    lease_until: float | None = None
-    fence: int = 0
-    reason: str = ""
-    reason_text: str = ""
-    created_at: float = 0.0
-    updated_at: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class MessageRow(Work):
-    """One message, in either direction. ``body`` is the model as JSON; ``raw`` names the received packet's blob."""
-
-    id: str
-    direction: str
-    kind: str
-    agency: str
-    connection: str
-    source_id: str
-    peer: str = ""
-    intake_digest: str = ""
-    document_id: str = ""
-    code: str = ""
-    promulgated: str = ""
-    business: int = 0
-    status: str = ""
-    subject: str = ""
-    lineage: str = ""
-    business_key: str = ""
-    concerns: str = ""
-    body: str = ""
-    raw: str = ""
-    verification: str = "[]"
-    parked: str = ""
-    ack: str = "none"
-    ack_detail: str = ""
-
-    @cached_property
-    def content(self) -> Message:
-        if not self.body:
-            raise StoreError("store.no-content", message_id=self.id)
-        return _STATUS.validate_json(self.body) if self.is_status else _DOCUMENT.validate_json(self.body)
-
-    @property
-    def is_status(self) -> bool:
-        return self.kind == MessageKind.STATUS
-
-    @property
-    def document(self) -> Document:
-        if not isinstance(self.content, Document):
-            raise StoreError("store.not-a-document", message_id=self.id)
-        return self.content
-
-    @property
-    def report(self) -> StatusReport:
-        if not isinstance(self.content, StatusReport):
-            raise StoreError("store.not-a-status", message_id=self.id)
-        return self.content
-
-    @property
-    def findings(self) -> tuple[FileVerification, ...]:
-        return _VERIFICATION.validate_json(self.verification)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeliveryRow(Work):
-    """One message to one destination. ``key`` is the idempotency key, minted once."""
-
-    key: str
-    message_id: str
-    connection: str
-    recipient: str
-    lineage: str
-    seq: int = 0
-    packet_sha256: str = ""
-    packet_size: int = 0
-    lines: str = "[]"
-    attempted_at: float | None = None
-    peer_id: str = ""
-    receipt: bytes | None = None
-    last_status: str = ""
-
-
-def encode(content: Message) -> str:
-    adapter: TypeAdapter[Any] = _STATUS if isinstance(content, StatusReport) else _DOCUMENT
-    return adapter.dump_json(content).decode()
-
-
-def encode_findings(findings: Sequence[FileVerification]) -> str:
-    return _VERIFICATION.dump_json(tuple(findings)).decode()
 
 
 Row = TypeVar("Row", MessageRow, DeliveryRow)
 _TABLES: dict[type, sa.Table] = {MessageRow: message, DeliveryRow: delivery}
-_BLOCKING = ("ready", "sending", "unknown")
 
 
 class Store:
@@ -146,12 +41,20 @@ class Store:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.blobs = BlobStore(folder / "blobs")
-        self._writing = threading.Lock()
         self._engine = _engine(folder / "lienthong.db")
+        self._turn = threading.Lock()
+        self._writer: sa.Connection | None = None
+        self._readers: list[sa.Connection] = []
+        self._mine = threading.local()
         with self.write() as tx:
             tx.prepare_schema()
 
     def close(self) -> None:
+        with self._turn:
+            for connection in (*self._readers, *filter(None, (self._writer,))):
+                connection.close()
+            self._readers.clear()
+            self._writer = None
         self._engine.dispose()
 
     @contextmanager
@@ -161,15 +64,24 @@ class Store:
         :raises StorageFull: the disk is full; nothing of it happened
         """
         try:
-            with self._writing, self._engine.execution_options(lienthong_write=True).begin() as connection:
-                yield Transaction(connection)
+            with self._turn:
+                if self._writer is None:
+                    self._writer = self._engine.connect().execution_options(lienthong_write=True)
+                with self._writer.begin():
+                    yield Transaction(self._writer)
         except OperationalError as problem:
             raise _storage_error(problem) from problem
 
     @contextmanager
     def read(self) -> Iterator[Reader]:
         """One consistent view."""
-        with self._engine.connect() as connection:
+        connection: sa.Connection | None = getattr(self._mine, "connection", None)
+        if connection is None or connection.closed or connection.in_transaction():
+            connection = self._engine.connect()
+            with self._turn:
+                self._readers.append(connection)
+            self._mine.connection = connection
+        with connection.begin():
             yield Reader(connection)
 
     def claim(self, kind: type[Row], owner: str, now: float, lease_seconds: float) -> Row | None:
@@ -197,16 +109,18 @@ class Reader:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
+    def _run(self, statement: statements.Statement, **parameters: object) -> sa.CursorResult[Any]:
+        """Run a statement that was built once, without building its SQL again."""
+        sql, wanted = statements.compiled(statement, self._connection.dialect)
+        return self._connection.exec_driver_sql(sql, tuple(parameters.get(name, value) for name, value in wanted))
+
     def message(self, message_id: str) -> MessageRow | None:
-        return self._one(MessageRow, message.c.id == message_id)
+        row = self._run(statements.message_by_id, id=message_id).first()
+        return _row(MessageRow, row) if row is not None else None
 
     def message_by_source(self, connection: str, kind: str, source_id: str) -> MessageRow | None:
-        return self._one(
-            MessageRow,
-            message.c.connection == connection,
-            message.c.kind == kind,
-            message.c.source_id == source_id,
-        )
+        row = self._run(statements.message_by_source, connection=connection, kind=kind, source_id=source_id).first()
+        return _row(MessageRow, row) if row is not None else None
 
     def messages(
         self, *conditions: sa.ColumnElement[bool], limit: int = 1000, newest: bool = False
@@ -253,8 +167,12 @@ class Reader:
         return {code: _ORGANIZATION.validate_json(body) for code, body in rows}
 
     def knows_agency(self, connection: str, code: str) -> bool:
-        query = sa.select(agency.c.code).where(agency.c.connection == connection, agency.c.code == code)
-        return self._connection.scalar(query) is not None
+        return self._run(statements.agency_seen_at, connection=connection, code=code).first() is not None
+
+    def number_used(self, agency_code: str, code: str, year: int) -> bool:
+        """Whether a new document of this agency and year has this number and notation."""
+        days = {"first_day": f"{year}-01-01", "last_day": f"{year}-12-31"}
+        return self._run(statements.number_used, agency=agency_code, code=code, **days).first() is not None
 
     def agencies_seen_at(self, connection: str) -> float | None:
         query = sa.select(sa.func.max(agency.c.seen_at)).where(agency.c.connection == connection)
@@ -273,8 +191,7 @@ class Reader:
         return found | {("delivery", c, "", s): n for c, s, n in self._connection.execute(by_delivery)}
 
     def has_due(self, table: sa.Table, now: float) -> bool:
-        query = sa.select(table.c.run_at).where(table.c.run_at <= now, _unleased(table, now)).limit(1)
-        return self._connection.scalar(query) is not None
+        return self._run(statements.has_due(table), now=now).first() is not None
 
     def next_due(self) -> float | None:
         times: list[float] = []
@@ -308,44 +225,38 @@ class Transaction(Reader):
     def add_message(self, row: MessageRow) -> None:
         """:raises KeyConflict: the source's item is already stored"""
         try:
-            self._connection.execute(message.insert(), asdict(row))
+            self._run(statements.add_message, **_values(row))
         except IntegrityError as problem:
             raise KeyConflict("store.known-source", source_id=row.source_id) from problem
 
     def add_delivery(self, row: DeliveryRow) -> None:
-        values = asdict(row)
+        values = _values(row)
         del values["seq"]
-        self._connection.execute(delivery.insert(), values)
+        self._run(statements.add_delivery, **values)
 
     def claim(self, kind: type[Row], owner: str, now: float, lease_seconds: float) -> Row | None:
-        table = _TABLES[kind]
-        due = sa.select(_key(table)).where(table.c.run_at <= now, _unleased(table, now))
-        values: dict[str, Any] = {
-            "lease_owner": owner,
-            "lease_until": now + lease_seconds,
-            "fence": table.c.fence + 1,
-            "updated_at": now,
-        }
-        if table is delivery:
-            due = due.where(~_open_before())
-            values |= _intent(now)
-        chosen = due.order_by(table.c.priority.desc(), table.c.run_at, _key(table)).limit(1).scalar_subquery()
-        row = self._connection.execute(
-            sa.update(table).where(_key(table) == chosen).values(values).returning(table)
-        ).first()
+        row = self._run(statements.claim(_TABLES[kind]), now=now, owner=owner, until=now + lease_seconds).first()
         return _row(kind, row) if row is not None else None
 
-    def commit(self, row: MessageRow | DeliveryRow, now: float, **changes: object) -> None:
-        """Write the result of claimed work and give the lease back.
+    def commit(self, row: Row, now: float, **changes: object) -> Row:
+        """Write the result of claimed work and give the lease back; returns the row as it now is.
 
         :raises LeaseLost: somebody else holds it now; the result must be dropped
         """
-        table = _TABLES[type(row)]
-        values = {"lease_owner": None, "lease_until": None, "updated_at": now, **changes}
-        mine = sa.and_(_key(table) == _key_of(row), table.c.fence == row.fence, table.c.lease_owner == row.lease_owner)
-        result = self._connection.execute(sa.update(table).where(mine).values(values))
-        if result.rowcount != 1:
-            raise LeaseLost("store.lease-lost", item=_key_of(row))
+        return self.progress(row, now, lease_owner=None, lease_until=None, **changes)
+
+    def progress(self, row: Row, now: float, **changes: object) -> Row:
+        """Write a result and keep the lease, to go on with the same row.
+
+        :raises LeaseLost: somebody else holds it now; the result must be dropped
+        """
+        key = _key_of(row)
+        values = {"updated_at": now, **changes}
+        mine = {"my_key": key, "my_fence": row.fence, "my_owner": row.lease_owner}
+        statement = statements.commit(_TABLES[type(row)], frozenset(values))
+        if self._run(statement, **values, **mine).rowcount != 1:
+            raise LeaseLost("store.lease-lost", item=key)
+        return replace(row, **values)  # type: ignore[arg-type]
 
     def park(self, owner_prefix: str, now: float) -> int:
         """Take all leases of an owner back, whoever still works on them; returns how many.
@@ -357,6 +268,7 @@ class Transaction(Reader):
             values: dict[str, Any] = {"lease_owner": None, "lease_until": None, "updated_at": now}
             if table is delivery:
                 values["state"] = sa.case((delivery.c.state == "sending", "unknown"), else_=delivery.c.state)
+                values["ended_at"] = now
             held = table.c.lease_owner.startswith(owner_prefix)
             parked += self._connection.execute(sa.update(table).where(held).values(values)).rowcount
         return parked
@@ -382,22 +294,20 @@ class Transaction(Reader):
         delivery_key: str = "",
     ) -> None:
         """Append to the ledger."""
-        previous = (
-            self._connection.scalar(sa.select(event.c.hash).order_by(event.c.seq.desc()).limit(1)) or ledger.GENESIS
-        )
+        last = self._run(statements.last_hash).first()
+        previous = last[0] if last else ledger.GENESIS
         text = json.dumps(detail, ensure_ascii=False, sort_keys=True)
-        self._connection.execute(
-            event.insert().values(
-                at=now,
-                message_id=message_id,
-                delivery_key=delivery_key,
-                kind=kind,
-                actor=actor,
-                detail=text,
-                previous=previous,
-                hash=ledger.event_hash(previous, now, message_id, delivery_key, kind, actor, text),
-            )
-        )
+        values = {
+            "at": now,
+            "message_id": message_id,
+            "delivery_key": delivery_key,
+            "kind": kind,
+            "actor": actor,
+            "detail": text,
+            "previous": previous,
+            "hash": ledger.event_hash(previous, now, message_id, delivery_key, kind, actor, text),
+        }
+        self._run(statements.append_event, **values)
 
     def record_wire(
         self, connection: str, hook: str, exchanges: Iterable[Exchange], *, message_id: str, delivery_key: str = ""
@@ -449,7 +359,7 @@ class Transaction(Reader):
 
         Nothing is leased past an earlier open delivery of its (lineage, recipient) that another lease holds.
         """
-        waiting = _open_in_line(now)
+        waiting = statements.open_in_line(now)
         free = sa.select(waiting.c.key).where(waiting.c.held_before == 0, waiting.c.connection.in_(connections))
         if recipient is not None:
             free = free.where(waiting.c.recipient == recipient)
@@ -504,68 +414,20 @@ def _storage_error(problem: OperationalError) -> StoreError:
     return StoreError("store.unusable", reason=text)
 
 
-def _key(table: sa.Table) -> sa.ColumnElement[Any]:
-    return table.c.id if table is message else table.c.key
-
-
 def _key_of(row: MessageRow | DeliveryRow) -> str:
     return row.id if isinstance(row, MessageRow) else row.key
-
-
-def _unleased(table: sa.Table, now: float) -> sa.ColumnElement[bool]:
-    return sa.or_(table.c.lease_until.is_(None), table.c.lease_until <= now)
 
 
 def _later(table: sa.Table) -> sa.ColumnElement[bool]:
     return sa.and_(table.c.lease_until.isnot(None), table.c.lease_until > table.c.run_at)
 
 
-def _open_before() -> sa.ColumnElement[bool]:
-    earlier = delivery.alias("earlier")
-    return sa.exists().where(
-        earlier.c.lineage == delivery.c.lineage,
-        earlier.c.recipient == delivery.c.recipient,
-        earlier.c.state.in_(_BLOCKING),
-        earlier.c.seq < delivery.c.seq,
-    )
-
-
-def _open_in_line(now: float) -> sa.Subquery:
-    """Open deliveries with what stands before each in its (lineage, recipient): how many are held, how urgent it is."""
-    line = (delivery.c.lineage, delivery.c.recipient)
-    held = sa.case((sa.and_(delivery.c.state == "offered", _unleased(delivery, now)), 0), else_=1)
-    states: sa.BindParameter[str] = sa.bindparam(
-        "open_states", (*_BLOCKING, "offered"), expanding=True, literal_execute=True
-    )
-    return (
-        sa.select(
-            delivery.c.key,
-            delivery.c.seq,
-            delivery.c.connection,
-            delivery.c.recipient,
-            sa.func.sum(held).over(partition_by=line, order_by=delivery.c.seq).label("held_before"),
-            sa.func.max(delivery.c.priority).over(partition_by=line).label("urgency"),
-        )
-        .where(delivery.c.state.in_(states))  # written out in the SQL, so that the partial index serves it
-        .subquery()
-    )
-
-
-def _intent(now: float) -> dict[str, Any]:
-    becomes = sa.case(
-        (delivery.c.state == "ready", "sending"), (delivery.c.state == "sending", "unknown"), else_=delivery.c.state
-    )
-    starting = delivery.c.state == "ready"
-    return {
-        "state": becomes,
-        "attempted_at": sa.case((starting, now), else_=delivery.c.attempted_at),
-        "attempts": delivery.c.attempts + 1,
-    }
-
-
-_FIELDS: dict[type, tuple[str, ...]] = {kind: tuple(f.name for f in fields(kind)) for kind in (MessageRow, DeliveryRow)}
+_NAMES = {kind: tuple(_TABLES[kind].c.keys()) for kind in (MessageRow, DeliveryRow)}
 
 
 def _row(kind: type[Row], row: sa.Row[Any]) -> Row:
-    mapping = row._mapping
-    return kind(**{name: mapping[name] for name in _FIELDS[kind]})
+    return kind(**dict(zip(_NAMES[kind], row, strict=True)))
+
+
+def _values(row: MessageRow | DeliveryRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _NAMES[type(row)]}
