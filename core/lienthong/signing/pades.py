@@ -103,13 +103,18 @@ def sign_pdf(
 ) -> Parked | None:
     """Sign ``source`` into ``target``; None when that is done, ``Parked`` when the signer needs time.
 
-    Takes what ``prepare`` takes and raises what ``prepare`` and ``finish`` raise, and whatever ``sign`` raises.
+    Takes what ``prepare`` takes and raises what ``prepare`` and ``finish`` raise, and whatever ``sign`` raises; then
+    there is no ``target``.
     ``summary`` is the line that a person who must confirm gets to see; without one it is the file's name.
     """
     prepared = prepare(
         source, target, credential=credential, at=at, field_name=field_name, reason=reason, location=location
     )
-    return _ask(target, prepared, None, credential=credential, sign=sign, summary=summary or source.name)
+    try:
+        return _ask(target, prepared, None, credential=credential, sign=sign, summary=summary or source.name)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def resume(target: Path, parked: Parked, *, credential: Credential, sign: Sign, summary: str) -> Parked | None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -87,9 +87,9 @@ _LAST_SIGNATURE_POLICY = StandardDiffPolicy(
 def verify_pdf(path: Path, part_name: str, trust: TrustStore, *, at: datetime) -> FileVerification:
     """Check all signatures of one part at the time ``at``. ``part_name`` is the part's name in the document.
 
-    Findings stand in the order of signing. A file that is not a PDF is ``unsigned``. A PDF that cannot be read, but
-    speaks of a signature, is ``invalid``; so is one whose check takes unreasonably long (seconds, growing with the
-    file's size).
+    Findings stand in the order of signing, document timestamps among them; a file with nothing but timestamps is
+    ``unsigned``, and so is one that is not a PDF. A PDF that cannot be read, but speaks of a signature, is
+    ``invalid``; so is one whose check takes unreasonably long (seconds, growing with the file's size).
 
     :raises StoreError: the file itself cannot be read from disk.
     """
@@ -140,6 +140,9 @@ def _findings(stream: BinaryIO, trust: TrustStore, at: datetime) -> list[Signatu
     readable = sorted((s for s in signatures if isinstance(s, EmbeddedPdfSignature)), key=_revision)
     last = _revision(readable[-1]) if readable else 0
     judged = [_judged(signature, _revision(signature) == last, trust, at) for signature in readable]
+    if len(readable) == len(signatures) and all(map(_is_timestamp, readable)):
+        # A timestamp proves when a document existed, but nobody has put a name to it.
+        return [finding for finding in judged if finding.verdict is Verdict.INVALID]
     return judged + [s for s in signatures if isinstance(s, SignatureFinding)]
 
 
@@ -247,6 +250,8 @@ def _has_unknown_tail(signature: EmbeddedPdfSignature) -> bool:
 
 def _algorithm_reasons(signature: EmbeddedPdfSignature) -> Iterator[str]:
     digests = {signature.md_algorithm, signature.external_md_algorithm}
+    with suppress(ValueError):  # plain RSA, whose digest is the one above
+        digests.add(signature.signer_info["signature_algorithm"].hash_algo)
     if not digests.isdisjoint(_WEAK_DIGESTS):
         yield "weak-digest"
     key = signature.signer_cert.public_key

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from lienthong.model import Verdict
+from lienthong.signing.pades import sign_pdf
+from lienthong_conformance.letters import blank_pdf
+from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.sign import signers
+from pyhanko.sign.fields import SigSeedSubFilter
+
+from .workshop import (
+    NOW,
+    asker,
+    credential_of,
+)
+
+
+def test_it_is_several_times_faster_than_signing_with_the_key_loaded_each_time(tmp_path, agency):
+    source = tmp_path / "in.pdf"
+    blank_pdf(source, 66_000)
+    credential, ask = credential_of(agency), asker(agency)
+
+    def ours():
+        sign_pdf(source, tmp_path / "ours.pdf", credential=credential, sign=ask, at=NOW)
+
+    simple = signers.SimpleSigner.load_pkcs12(str(agency.path), passphrase=agency.password.encode())
+    metadata = signers.PdfSignatureMetadata(field_name="S", md_algorithm="sha256", subfilter=SigSeedSubFilter.PADES)
+
+    def theirs():
+        with source.open("rb") as stream, (tmp_path / "theirs.pdf").open("w+b") as output:
+            signers.sign_pdf(IncrementalPdfFileWriter(stream), metadata, signer=simple, output=output)
+
+    assert seconds(theirs) > 4 * seconds(ours)
+
+
+def seconds(action):
+    action()
+    begin = time.process_time()
+    for _ in range(5):
+        action()
+    return time.process_time() - begin
+
+
+PEAK_GROWTH = """
+import resource, sys
+from pathlib import Path
+from lienthong_conformance.pki import KeyFile
+from signing.workshop import sign
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+small, large, target, p12, password = sys.argv[1:]
+key = KeyFile(path=Path(p12), password=password, certificate=b"")
+sign(Path(small), Path(target), key)
+before = peak()
+sign(Path(large), Path(target), key)
+print(peak() - before)
+"""
+
+
+def test_memory_does_not_grow_with_the_document(letter, tmp_path, agency, check):
+    large, target = tmp_path / "large.pdf", tmp_path / "signed.pdf"
+    blank_pdf(large, 60_000_000)
+    answer = subprocess.run(
+        [sys.executable, "-c", PEAK_GROWTH, letter, large, target, agency.path, agency.password],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(answer.stdout) < 20, "megabytes"
+    assert check(target).verdict is Verdict.VALID

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+import pytest
+from lienthong.errors import catalogue
+
+RAISED = re.compile(r'"((?:sign|verify)\.[a-z0-9-]+)"')
+CODES = {
+    code
+    for file in files("lienthong.signing").iterdir()
+    if file.name.endswith(".py")
+    for code in RAISED.findall(file.read_text("utf-8"))
+}
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_every_code_says_what_happened_and_what_to_do_in_both_languages(code):
+    texts = catalogue()[code]
+    assert set(texts) == {"en", "vi", "next_en", "next_vi"}
+    assert all(texts.values())
+    assert re.findall(r"\{(\w+)\}", texts["en"]) == re.findall(r"\{(\w+)\}", texts["vi"])
+
+
+def test_the_codes_were_found():
+    assert {"sign.wrong-password", "verify.trust-file-missing"} <= CODES
