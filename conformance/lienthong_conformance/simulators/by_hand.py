@@ -27,12 +27,7 @@ _CLERKS: dict[str, Clerk] = {"auto": "automatic", "none": "idle"}
 class Simulator(Protocol):
     """What an axis and an office have in common."""
 
-    @property
-    def endpoint(self) -> str: ...
-
-    def script(self, *faults: Fault) -> None: ...
-
-    def serve_forever(self) -> None: ...
+    def start(self) -> None: ...
 
     def stop(self) -> None: ...
 
@@ -109,15 +104,16 @@ def _on_port(make: Callable[[], _Made], port: int) -> _Made:
 
 
 def _serve(simulator: Simulator, announce: Callable[[], None]) -> None:
-    """Serve in the calling (main) thread until it is told to stop."""
-    # Explicitly: shells let what they start in the background ignore SIGINT.
+    """Serve until told to stop. The signals are waited for, not handled: an exception out of a handler can get lost in
+    whatever the interrupted thread was doing."""
     for number in STOPPING:
-        signal.signal(number, signal.default_int_handler)
+        # Shells let what they start in the background ignore SIGINT.
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    simulator.start()
     try:
         announce()
-        simulator.serve_forever()
-    except KeyboardInterrupt:
-        return
+        signal.sigwait(STOPPING)
     finally:
         simulator.stop()
 
