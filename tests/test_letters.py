@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import get_args
 
 import pytest
+
 from lienthong.errors import ContentError, catalogue
 from lienthong.model import Business, Organization, Priority, document_id
 from lienthong.offices.folder import Metadata

@@ -18,6 +18,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.pdf_utils.reader import PdfFileReader
+from reportlab.pdfbase.ttfonts import TTFontFile
+
 from lienthong.errors import ConfigError, ContentError
 from lienthong.model import Priority
 from lienthong_conformance.letters import (
@@ -32,9 +36,6 @@ from lienthong_conformance.letters import (
     render,
 )
 from lienthong_conformance.letters.fonts import font_places
-from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
-from pyhanko.pdf_utils.reader import PdfFileReader
-from reportlab.pdfbase.ttfonts import TTFontFile
 
 LETTERS = list(letters().values())
 FAMILIES = {fonts.family: fonts for fonts in reversed(list(available_fonts()))}

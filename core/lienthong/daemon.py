@@ -37,26 +37,27 @@ from lienthong.store.store import Store
 STOP_SECONDS = 8.0
 _IDLE_SECONDS = 0.5
 _DIRECTORY_SECONDS = 6 * 3600.0
+_UNFINISHED_SECONDS = 24 * 3600.0
 log = structlog.get_logger("lienthong")
 
 
 class Wake:
-    """Lets sleeping workers know that there is something to do."""
+    """Lets a sleeping worker know that there is something to do: one ring wakes at most one."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._count = 0
+        self._rung = False
 
     def ring(self) -> None:
         with self._changed:
-            self._count += 1
-            self._changed.notify_all()
+            self._rung = True
+            self._changed.notify()
 
-    def wait(self, seen: int, seconds: float) -> int:
-        """Sleep until somebody rings after ``seen``, or for ``seconds``; returns the count to wait on next."""
+    def wait(self, seconds: float) -> None:
+        """Sleep until somebody rings, or for ``seconds``. A ring while nobody sleeps is not lost."""
         with self._changed:
-            self._changed.wait_for(lambda: self._count != seen, timeout=seconds)
-            return self._count
+            self._changed.wait_for(lambda: self._rung, timeout=seconds)
+            self._rung = False
 
 
 Observe = Callable[[str, str, float, LienthongError | None], None]
@@ -134,6 +135,7 @@ def _holder(lock: IO[str]) -> str:
 
 def take_over(adapter: Adapter) -> int:
     """Free what a dead daemon held; returns how many items. Only while ``sole_daemon`` is held."""
+    adapter.store.blobs.sweep(adapter.seconds() - _UNFINISHED_SECONDS)
     with adapter.store.write() as tx:
         return tx.park("daemon:", adapter.seconds())
 
@@ -229,10 +231,9 @@ class Daemon:
             self.stopping.wait(connection.poll_seconds)
 
     def _work_loop(self) -> None:
-        seen = 0
         while not self.stopping.is_set():
             if not self._guarded(lambda: work_once(self._adapter)):
-                seen = self._adapter.wait(seen, self._until_due())
+                self._adapter.wait(self._until_due())
 
     def _until_due(self) -> float:
         try:

@@ -37,7 +37,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lienthong.errors import ConfigError, OutcomeUnknown, PeerError, Rejected, Unauthorized, Unavailable
 from lienthong.model import vietnam_time
 
-_CHUNK = 64 * 1024
+_CHUNK = 256 * 1024
 _ALWAYS_VISIBLE = frozenset({"content-type", "content-length", "user-agent", "retry-after", "date"})
 
 

@@ -148,6 +148,7 @@ def _check_manifest(name: str, manifest: object, hooks: frozenset[str]) -> None:
 class Call:
     """One finished hook call: what it answered or raised, and what it put on the wire."""
 
+    hook: str
     answer: Any
     error: LienthongError | None
     exchanges: tuple[Exchange, ...]
@@ -211,7 +212,7 @@ class OpenConnection:
                 error.__cause__ = problem
         seconds = time.monotonic() - started
         self.observe(self.name, hook, seconds, error)
-        return Call(answer=answer, error=error, exchanges=tuple(exchanges), seconds=seconds)
+        return Call(hook=hook, answer=answer, error=error, exchanges=tuple(exchanges), seconds=seconds)
 
     def _violation(self, hook: str, answer: object) -> LienthongError | None:
         wanted = _ANSWERS[hook]

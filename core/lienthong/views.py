@@ -64,7 +64,7 @@ def message_summary(row: MessageRow) -> View:
         "id": row.id,
         "direction": row.direction,
         "kind": row.kind,
-        "business": Business(row.business).name.lower(),
+        "business": "" if row.is_status else Business(row.business).name.lower(),
         "status": row.status,
         "agency": row.agency,
         "peer": row.peer,

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from hypothesis import strategies as st
+
 from lienthong import (
     VIETNAM,
     Business,

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+
 from lienthong import ContentError, PartRole
 
 from .builders import DOCUMENT, LETTER, PDF, REPORT, Attached, Raw, blob, read, status_packet, written, zipped

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 import pytest
+
 from lienthong import VIETNAM, Business, ContentError, PartRole, Priority, StatusCode, StatusReport
 from lienthong.edxml import ReadLimits, read_packet
 from lienthong.edxml.codes import NAMESPACE

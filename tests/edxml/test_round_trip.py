@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from lienthong import Business, StatusCode
 from lienthong.edxml import WriteProfile
 

@@ -6,6 +6,7 @@ from datetime import date, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lienthong import VIETNAM
 from lienthong.edxml import detect_media_type, safe_name
 from lienthong.edxml.codes import (

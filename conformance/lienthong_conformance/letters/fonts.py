@@ -23,8 +23,9 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from lienthong.errors import ConfigError
 from reportlab.pdfbase.ttfonts import TTFontFile
+
+from lienthong.errors import ConfigError
 
 FONTS_VARIABLE = "LIENTHONG_FONTS"
 

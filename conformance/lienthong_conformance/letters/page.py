@@ -18,8 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lienthong.errors import ConfigError, ContentError
-from lienthong.model import Priority
 from reportlab.lib.colors import Color, black
 from reportlab.lib.enums import TA_JUSTIFY, TA_LEFT
 from reportlab.lib.units import mm
@@ -27,6 +25,8 @@ from reportlab.platypus.flowables import KeepTogether, Spacer
 from reportlab.platypus.paragraph import Paragraph
 from reportlab.platypus.tables import Table
 
+from lienthong.errors import ConfigError, ContentError
+from lienthong.model import Priority
 from lienthong_conformance.letters.fonts import Fonts, find_fonts
 from lienthong_conformance.letters.letter import Attachment, Letter, issuer_of
 from lienthong_conformance.letters.press import ALL_CELLS, NATIONAL_TITLE, TEXT_WIDTH, Flowables, Press, press_for, rule

@@ -8,13 +8,12 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 from zlib import crc32
 
-from lienthong.errors import ConfigError, ContentError
 from reportlab.lib.colors import black
 from reportlab.lib.enums import TA_CENTER
 from reportlab.lib.pagesizes import A4
@@ -29,6 +28,7 @@ from reportlab.platypus.frames import Frame
 from reportlab.platypus.paragraph import Paragraph
 from reportlab.platypus.tables import Table
 
+from lienthong.errors import ConfigError, ContentError
 from lienthong_conformance.letters.fonts import Fonts
 
 TEXT_WIDTH = 160 * mm
@@ -146,8 +146,9 @@ def press_for(fonts: Fonts, where: str) -> Press:
 
 
 def _register(path: Path) -> str:
-    # Two folders may hold different files of one name; the registry of fonts is global to the process.
-    name = f"{path.stem}-{crc32(str(path).encode()):08x}"
+    # Two folders may hold different files of one name, and the registry of fonts is global to the process. The name
+    # follows the content, not the place: it decides the order of fonts in the PDF, which must be the same everywhere.
+    name = f"{path.stem}-{_content_crc(path):08x}"
     if name not in pdfmetrics.getRegisteredFontNames():
         try:
             pdfmetrics.registerFont(TTFont(name, str(path)))
@@ -155,6 +156,14 @@ def _register(path: Path) -> str:
             # The parser has no one error for a damaged file: struct.error, KeyError and others come out of it.
             raise ConfigError("letters.font-unreadable", where=str(path), reason=problem) from problem
     return name
+
+
+@cache
+def _content_crc(path: Path) -> int:
+    try:
+        return crc32(path.read_bytes())
+    except OSError as problem:
+        raise ConfigError("letters.font-unreadable", where=str(path), reason=problem) from problem
 
 
 def rule(width: float) -> HRFlowable:

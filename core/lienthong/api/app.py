@@ -20,6 +20,7 @@ from lienthong import __version__
 from lienthong.api import documents, inbox, operations, statuses
 from lienthong.api.operations import Metrics
 from lienthong.api.problems import answer_errors, error_response
+from lienthong.api.schemas import ErrorAnswer
 from lienthong.config import ApiSettings
 from lienthong.errors import ConfigError, ContentError, LienthongError
 from lienthong.pipeline.adapter import Adapter
@@ -42,6 +43,7 @@ def build_app(adapter: Adapter, metrics: Metrics) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
+        responses={"4XX": {"model": ErrorAnswer}, "5XX": {"model": ErrorAnswer}},
     )
     app.state.adapter, app.state.metrics = adapter, metrics
     for module in (documents, statuses, inbox, operations):

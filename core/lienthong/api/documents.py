@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from lienthong.api.idempotency import IdempotencyKey, answered, known_document, origin_of, submit_once
 from lienthong.api.problems import invalid, refused_response
-from lienthong.api.schemas import DocumentMetadata, Served, as_document
+from lienthong.api.schemas import DocumentMetadata, Served, as_document, inline_schema
 from lienthong.api.uploads import ReceivedFile, receive
 from lienthong.config import AgencySettings
 from lienthong.errors import ContentError, KeyConflict, Refused
@@ -46,7 +46,7 @@ _UPLOAD_SHAPE: dict[str, Any] = {
                 "schema": {
                     "type": "object",
                     "required": ["metadata"],
-                    "properties": {"metadata": DocumentMetadata.model_json_schema()},
+                    "properties": {"metadata": inline_schema(DocumentMetadata)},
                     "additionalProperties": {"type": "string", "format": "binary"},
                 }
             }
@@ -139,8 +139,10 @@ def _file_sources(metadata: DocumentMetadata, files: Sequence[ReceivedFile]) -> 
 
 
 def _file_source(file: ReceivedFile, role: PartRole) -> FileSource:
-    """What a file is follows from its name: many programs call every file ``application/octet-stream``."""
-    kind = mimetypes.guess_type(file.name)[0] or file.media_type or "application/octet-stream"
+    """A main file is a PDF or is refused, and only what is known as a PDF is signed. What another file is follows from
+    its name: many programs call every file ``application/octet-stream``."""
+    guessed = mimetypes.guess_type(file.name)[0] or file.media_type or "application/octet-stream"
+    kind = "application/pdf" if role is PartRole.MAIN else guessed
     return FileSource(role=role, name=file.name, media_type=kind, save=lambda sink: _copy(file.path, sink))
 
 

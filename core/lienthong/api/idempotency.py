@@ -16,7 +16,7 @@ from fastapi import Depends, Header
 from fastapi.responses import JSONResponse
 
 from lienthong.config import AgencySettings
-from lienthong.errors import ContentError, KeyConflict
+from lienthong.errors import ContentError, KeyConflict, Unavailable
 from lienthong.hookspecs import FileSource
 from lienthong.model import Document, MessageKind
 from lienthong.pipeline.adapter import Adapter
@@ -88,6 +88,7 @@ def submit_once(adapter: Adapter, origin: Origin, document: Document, files: Seq
     """``intake.submit``, also when two callers bring the same key at once.
 
     :raises KeyConflict: the key stands for another document
+    :raises Unavailable: the axis directory cannot be read now; nothing was accepted
     """
     try:
         return submit(adapter, origin, document, files)
@@ -96,6 +97,16 @@ def submit_once(adapter: Adapter, origin: Origin, document: Document, files: Seq
             raise
         # The other caller was faster: now the key is known, and the contents will be compared.
         return submit(adapter, origin, document, files)
+    except Unavailable as problem:
+        raise _not_now(problem) from problem
+
+
+def _not_now(problem: Unavailable) -> Unavailable:
+    """The pipeline's own text says that it tries again by itself; of what was not accepted that is not true."""
+    reason, reason_vi = (problem.text(language).partition(" → ")[0] for language in ("en", "vi"))
+    return Unavailable(
+        "api.no-directory", where=problem.where, reason=reason, reason_vi=reason_vi, retry_after=problem.retry_after
+    )
 
 
 def answered(view: View, row: MessageRow, known: MessageRow | None) -> JSONResponse:

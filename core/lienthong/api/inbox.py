@@ -12,12 +12,11 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator
-from typing import Annotated, BinaryIO
+from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
-from starlette.background import BackgroundTask
 
 from lienthong.api.idempotency import key_of
 from lienthong.api.schemas import AcknowledgeRequest, LeaseRequest, RenewRequest, Served
@@ -25,6 +24,7 @@ from lienthong.errors import ContentError, LeaseLost
 from lienthong.hookspecs import read_chunks
 from lienthong.model import Document, Part
 from lienthong.pipeline import delivering
+from lienthong.pipeline.adapter import Adapter
 from lienthong.store.rows import DeliveryRow, MessageRow
 from lienthong.store.schema import delivery as delivery_table
 from lienthong.store.store import Reader
@@ -164,13 +164,8 @@ def download(
     with adapter.store.read() as reader:
         message = _message_of(reader, _held(reader, key, lease_token))
     part = _part(message, key, index)
-    file = adapter.open_part(part)
-    return StreamingResponse(
-        _one_chunk_behind(file),
-        media_type=part.media_type,
-        headers=_file_headers(part),
-        background=BackgroundTask(file.close),
-    )
+    adapter.open_part(part).close()  # a file that is gone is told with a status code, which the stream cannot do
+    return StreamingResponse(_checked_bytes(adapter, part), media_type=part.media_type, headers=_file_headers(part))
 
 
 def _part(message: MessageRow, key: str, index: int) -> Part:
@@ -190,12 +185,12 @@ def _file_headers(part: Part) -> dict[str, str]:
     }
 
 
-def _one_chunk_behind(file: BinaryIO) -> Iterator[bytes]:
-    """Changed bytes are noticed at the end of the file: the last chunk waits for that, so that no reader takes them for
-    complete."""
+def _checked_bytes(adapter: Adapter, part: Part) -> Iterator[bytes]:
+    """The file, one chunk behind: changed bytes are noticed at its end, and the last chunk waits for that."""
     held = b""
-    for chunk in read_chunks(file, _CHUNK):
-        if held:
-            yield held
-        held = chunk
+    with adapter.open_part(part) as file:
+        for chunk in read_chunks(file, _CHUNK):
+            if held:
+                yield held
+            held = chunk
     yield held

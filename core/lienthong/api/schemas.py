@@ -6,8 +6,9 @@ the other without changing its words.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -131,6 +132,41 @@ class AcknowledgeRequest(Strict):
 
     lease: str
     office_id: str = Field("", max_length=200)
+
+
+class ErrorBody(Strict):
+    """What went wrong. ``code`` is stable; ``where`` names a field, a key or a file."""
+
+    code: str
+    vi: str
+    en: str
+    where: str
+    next_vi: str
+    next_en: str
+
+
+class ErrorAnswer(Strict):
+    """Every answer that is an error. ``id`` names the document when it was stored as refused."""
+
+    error: ErrorBody
+    id: str = ""
+
+
+def inline_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """A model's JSON schema without references, for a place in OpenAPI that its generator does not know."""
+    schema = model.model_json_schema()
+    found: dict[str, Any] = _inlined(schema, schema.get("$defs", {}))
+    return found
+
+
+def _inlined(node: Any, definitions: Mapping[str, Any]) -> Any:
+    if isinstance(node, list):
+        return [_inlined(each, definitions) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        return _inlined(definitions[node["$ref"].rpartition("/")[2]], definitions)
+    return {key: _inlined(value, definitions) for key, value in node.items() if key != "$defs"}
 
 
 def as_document(values: DocumentMetadata, sender: Organization) -> Document:

@@ -68,14 +68,21 @@ def send_document(config_file: Path, draft: Draft, *, json_out: bool, lang: str)
         row = submit(adapter, origin, document, files)
         with adapter.store.read() as reader:
             view = document_view(reader, row)
+            refusal = _refusal(reader, row, lang)
     if json_out:
         print_json(view)
     elif row.state == "refused":
-        typer.echo(f"lienthong: {row.reason_text}", err=True)
+        typer.echo(f"lienthong: {refusal}", err=True)
         typer.echo(row.id)
     else:
         typer.echo(f"{row.id}  {row.code} -> {', '.join(draft.to)}")
     return 1 if row.state == "refused" else 0
+
+
+def _refusal(reader: Reader, row: MessageRow, lang: str) -> str:
+    """Why the rules refused it, in the reader's language; empty when they did not."""
+    details = [event["detail"] for event in reader.events(row.id) if event["kind"] == "refused"]
+    return next((str(detail.get(lang, row.reason_text)) for detail in details), "")
 
 
 def _document(config: Config, draft: Draft) -> Document:

@@ -100,6 +100,7 @@ def run_adapter(config_file: Path, *, once: bool) -> None:
 
 def configure_logging() -> None:
     """JSON lines on stderr, Vietnam time; names and ids only, never content."""
+    logging.getLogger("pyhanko").setLevel(logging.CRITICAL)  # its warnings quote broken documents
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -183,7 +183,7 @@ def acknowledge(connection: Connection, source_id: str, kind: MessageKind, store
     kept = root / ("sent" if stored else "rejected") / _folder_name(source_id)
     taken = root / "sent" / _folder_name(source_id)
     files = _drop_of(root / "outbox", source_id)
-    if _source_id(files) == source_id:
+    if _source_id(_wherever_they_are(files, kept)) == source_id:
         _move_together(files, kept)
     if not stored:
         place = kept if kept.exists() else taken
@@ -247,7 +247,7 @@ def _documents(connection: Connection, outbox: Path) -> list[DocumentItem | Brok
         try:
             items.append(_document(connection, files))
         except ContentError as problem:
-            if _settled(connection, files):
+            if _settled(connection, files) and not _is_half_taken(outbox.parent, files):
                 items.append(_broken(files, problem))
     return items
 
@@ -381,11 +381,24 @@ def _folder_name(source_id: str) -> str:
     return Path(source_id).name
 
 
+def _wherever_they_are(files: list[Path], kept: Path) -> list[Path]:
+    return [file if file.exists() else kept / file.name for file in files]
+
+
+def _is_half_taken(root: Path, files: list[Path]) -> bool:
+    """Whether an acknowledgement was cut off while it moved this drop; it is asked for again and moves the rest."""
+    places = (*(root / "sent").iterdir(), *(root / "rejected").iterdir())
+    begun = [kept for kept in places if kept.name.startswith(f"{files[0].stem}-")]
+    return any(_source_id(_wherever_they_are(files, kept)) == kept.name for kept in begun)
+
+
 def _move_together(files: list[Path], kept: Path) -> None:
+    """Metadata last: as long as it is in the outbox, it names what was moved. What another drop needs stays."""
     kept.mkdir(parents=True, exist_ok=True)
-    for file in reversed(files):
-        if file.exists():
-            file.replace(kept / file.name)
+    others = {name for drop in files[0].parent.glob("*.json") if drop != files[0] for name in _named_files(drop)}
+    for file in reversed([file for file in files if file.exists()]):
+        take = shutil.copy2 if file.name in others else os.replace
+        take(file, kept / file.name)
 
 
 def _statuses(connection: Connection, folder: Path) -> list[StatusItem | BrokenItem]:

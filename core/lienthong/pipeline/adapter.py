@@ -25,7 +25,7 @@ from lienthong.store.store import Store, Transaction
 class Adapter:
     """Everything that a step may use.
 
-    ``wake`` tells sleeping workers that there is something to do; ``wait(seen, seconds)`` sleeps until then.
+    ``wake`` tells a sleeping worker that there is something to do; ``wait(seconds)`` sleeps until then.
     """
 
     config: Config
@@ -36,7 +36,7 @@ class Adapter:
     now: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     wake: Callable[[], None]
-    wait: Callable[[int, float], int]
+    wait: Callable[[float], None]
     owner: str
 
     def seconds(self) -> float:
@@ -56,8 +56,8 @@ class Adapter:
         return found
 
     def open_part(self, part: Part) -> BinaryIO:
-        """The stored bytes of a part, checked against its digest when they were read to the end."""
-        return io.BufferedReader(_CheckedReader(self.store.blobs.open(part.sha256), part), 64 * 1024)
+        """The stored bytes of a part; see ``checked``."""
+        return checked(self.store.blobs.open(part.sha256), part)
 
     def packet_file(self, sha256: str, size: int) -> PacketFile:
         return PacketFile(path=self.store.blobs.path(sha256), size=size, sha256=sha256)
@@ -90,6 +90,14 @@ class Adapter:
         tx.event(row.id, kind, self.seconds(), actor=who, delivery_key=delivery_key, detail=detail or {})
 
 
+def checked(file: BinaryIO, part: Part) -> BinaryIO:
+    """``file``, checked against the digest of ``part`` when it has been read to its end.
+
+    Reading raises ``StoreError`` (store.bytes-changed) when the bytes are not those that were taken in.
+    """
+    return io.BufferedReader(_CheckedReader(file, part), 256 * 1024)
+
+
 class _CheckedReader(io.RawIOBase):
     """Reads a blob and refuses to end quietly when its bytes are not those that were recorded at intake."""
 
@@ -114,5 +122,5 @@ class _CheckedReader(io.RawIOBase):
 
 
 def failure_detail(error: LienthongError) -> dict[str, object]:
-    """An error as ledger detail: its code and both texts."""
-    return {"code": error.code, "en": error.text("en"), "vi": error.text("vi")}
+    """An error as ledger detail: its code, its place and both texts."""
+    return {"code": error.code, "where": error.where, "en": error.text("en"), "vi": error.text("vi")}

@@ -68,7 +68,7 @@ def _send(adapter: Adapter, peer: OpenConnection, row: DeliveryRow, message: Mes
         failed(adapter, row, message, call.error, call)
         return
     with adapter.store.write() as tx:
-        tx.record_wire(row.connection, "deliver", call.exchanges, message_id=message.id, delivery_key=row.key)
+        tx.record_wire(row.connection, call.hook, call.exchanges, message_id=message.id, delivery_key=row.key)
         settle(adapter, tx, row, message, call.answer, found_by="deliver")
     adapter.wake()
 
@@ -124,7 +124,7 @@ def _reconcile(
         return
     answer = call.answer
     with adapter.store.write() as tx:
-        tx.record_wire(row.connection, "reconcile", call.exchanges, message_id=message.id, delivery_key=row.key)
+        tx.record_wire(row.connection, call.hook, call.exchanges, message_id=message.id, delivery_key=row.key)
         if answer.outcome == "delivered":
             settle(adapter, tx, row, message, answer.receipt or Receipt(peer_id=""), found_by="reconcile")
         else:
@@ -155,7 +155,7 @@ def failed(
     setback = after_failure(row, error, now, adapter.config.profile, adapter.chance())
     with adapter.store.write() as tx:
         if call is not None:
-            tx.record_wire(row.connection, "deliver", call.exchanges, message_id=message.id, delivery_key=row.key)
+            tx.record_wire(row.connection, call.hook, call.exchanges, message_id=message.id, delivery_key=row.key)
         tx.commit(row, now, **setback.changes(), ended_at=now)
         detail = {**failure_detail(error), "to": row.recipient, "attempt": row.attempts, "retry_at": setback.run_at}
         adapter.note(tx, message, f"delivery-{setback.state}", detail, delivery_key=row.key)

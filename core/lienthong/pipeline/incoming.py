@@ -14,6 +14,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from lienthong.edxml import PacketContent, read_packet
@@ -30,6 +31,7 @@ from lienthong.model import (
 )
 from lienthong.pipeline import delivering, intake, lookup
 from lienthong.pipeline.adapter import Adapter
+from lienthong.pipeline.collecting import collect_batches
 from lienthong.pipeline.steps import pause
 from lienthong.registry import OpenConnection
 from lienthong.rules.receiving import Admission, admit
@@ -43,21 +45,7 @@ def collect(adapter: Adapter, axis: OpenConnection) -> int:
 
     What is stored already is not fetched again; if it was acknowledged, the axis is told once more.
     """
-    with adapter.store.read() as reader:
-        cursor = reader.cursor(axis.name)
-    batch = axis.call("fetch", cursor=cursor).result()
-    failures: list[LienthongError] = []
-    stored = 0
-    for item in batch.items:
-        try:
-            stored += _take_in(adapter, axis, item)
-        except LienthongError as problem:
-            failures.append(problem)
-    if failures:
-        raise failures[0]
-    with adapter.store.write() as tx:
-        tx.polled(axis.name, adapter.seconds(), batch.cursor)
-    return stored
+    return collect_batches(adapter, axis, partial(_take_in, adapter, axis))
 
 
 def _take_in(adapter: Adapter, axis: OpenConnection, item: Item) -> bool:

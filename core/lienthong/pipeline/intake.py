@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lienthong.config import AgencySettings
+from lienthong.edxml import detect_media_type
 from lienthong.errors import ContentError, KeyConflict, Refused, Unavailable
 from lienthong.hookspecs import BrokenItem, FileSource
 from lienthong.model import (
@@ -31,6 +32,7 @@ from lienthong.store.rows import MessageRow, encode
 from lienthong.store.store import Transaction
 
 _DIRECTORY_FRESH_SECONDS = 600.0
+_HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +60,9 @@ def submit(adapter: Adapter, origin: Origin, document: Document, files: Sequence
     try:
         sending.refuse_secret(document)
     except Refused as refusal:
-        nameless = replace(document, subject="", content="", appendixes=(), parts=())
-        return _store(adapter, origin, nameless, refusal)
+        return _known(adapter, origin) or _store(adapter, origin, _without_content(document), refusal)
     document = replace(document, parts=tuple(_stored_part(adapter, origin, file) for file in files))
-    with adapter.store.read() as reader:
-        known = reader.message_by_source(origin.connection, MessageKind.DOCUMENT, origin.source_id)
+    known = _known(adapter, origin)
     if known is not None:
         if known.intake_digest != _digest(document):
             raise KeyConflict("store.key-conflict", source_id=origin.source_id)
@@ -70,14 +70,25 @@ def submit(adapter: Adapter, origin: Origin, document: Document, files: Sequence
     return _store(adapter, origin, document, _refusal(adapter, document))
 
 
+def _known(adapter: Adapter, origin: Origin) -> MessageRow | None:
+    with adapter.store.read() as reader:
+        return reader.message_by_source(origin.connection, MessageKind.DOCUMENT, origin.source_id)
+
+
+def _without_content(document: Document) -> Document:
+    return replace(document, subject="", content="", appendixes=(), parts=())
+
+
 def _stored_part(adapter: Adapter, origin: Origin, file: FileSource) -> Part:
     with adapter.store.blobs.writing() as writer:
         adapter.connections[origin.connection].save(file.save, writer).result()  # type: ignore[arg-type]
     blob = writer.blob()
+    with adapter.store.blobs.open(blob.sha256) as stored:
+        found = detect_media_type(stored.read(_HEAD_BYTES), file.name)
     return Part(
         role=file.role,
         name=file.name,
-        media_type=file.media_type,
+        media_type=file.media_type if found == "application/octet-stream" else found,
         size=blob.size,
         sha256=blob.sha256,
         description=file.description,
@@ -90,8 +101,7 @@ def _refusal(adapter: Adapter, document: Document) -> Refused | None:
         if agency is None:
             raise Refused("rules.not-our-agency", where="from", code=document.sender.code)
         sending.check_document(document, _surroundings(adapter, agency, document))
-        for part in document.parts:
-            _check_pdf(adapter, part)
+        _refuse_other_than_pdf(document)
     except Refused as refusal:
         return refusal
     return None
@@ -134,13 +144,10 @@ def refresh_directory(adapter: Adapter, axis: OpenConnection) -> int:
     return len(listing.agencies)
 
 
-def _check_pdf(adapter: Adapter, part: Part) -> None:
-    if part.role is not PartRole.MAIN and part.media_type != "application/pdf":
-        return
-    with adapter.store.blobs.open(part.sha256) as file:
-        head = file.read(1024)
-    if b"%PDF-" not in head:
-        raise Refused("rules.not-a-pdf", where=part.name, name=part.name, reason="no %PDF- in its first 1024 bytes")
+def _refuse_other_than_pdf(document: Document) -> None:
+    for part in document.parts:
+        if part.role is PartRole.MAIN and part.media_type != "application/pdf":
+            raise Refused("rules.not-a-pdf", where=part.name, name=part.name, found=part.media_type)
 
 
 def _digest(document: Document) -> str:
@@ -314,6 +321,7 @@ def keep_broken(adapter: Adapter, source: OpenConnection, item: BrokenItem, *, d
         source.save(item.save, writer).result()  # type: ignore[arg-type]
     now = adapter.seconds()
     problem = ContentError(item.error_code, where=item.source_id, detail=item.detail)
+    told = item.detail or problem.text("vi")
     row = MessageRow(
         id=adapter.new_id(),
         direction=direction,
@@ -324,13 +332,13 @@ def keep_broken(adapter: Adapter, source: OpenConnection, item: BrokenItem, *, d
         raw=writer.blob().sha256,
         state="quarantined",
         ack="failed-due",
-        ack_detail=problem.text("vi"),
+        ack_detail=told,
         reason=item.error_code,
-        reason_text=problem.text("vi"),
+        reason_text=told,
         run_at=now,
         created_at=now,
         updated_at=now,
     )
     with adapter.store.write() as tx:
         tx.add_message(row)
-        adapter.note(tx, row, "quarantined", failure_detail(problem))
+        adapter.note(tx, row, "quarantined", {**failure_detail(problem), "vi": told})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from lienthong.model import Business, Document, DocumentReference, Message, MessageKind, StatusCode, StatusReport
-from lienthong.store.rows import MessageRow
+from lienthong.store.rows import DeliveryRow, MessageRow
 from lienthong.store.schema import delivery, message
 from lienthong.store.store import Reader
 
@@ -74,22 +74,58 @@ def _about(reader: Reader, document_id: str, *, direction: str, kind: MessageKin
     )
 
 
-def recipients_to_tell(reader: Reader, row: MessageRow, content: Message) -> list[str]:
+def recipients_to_tell(content: Message) -> list[str]:
     """Who gets a packet: the status's addressee, or the document's recipients."""
     if isinstance(content, StatusReport):
         return [content.about.organ]
     return [recipient.code for recipient in content.recipients]
 
 
-def never_attempted(reader: Reader, recall: MessageRow) -> dict[str, str]:
-    """Recipient -> delivery key of the recalled document's deliveries that were never tried."""
-    rows = reader.deliveries(
-        delivery.c.lineage == recall.lineage,
-        delivery.c.message_id != recall.id,
-        delivery.c.state == "ready",
-        delivery.c.attempts == 0,
+def waits_for(reader: Reader, row: MessageRow) -> MessageRow | None:
+    """What must be packaged before this message: an earlier one of its lineage that still waits (for a signature, say).
+
+    Deliveries keep their order from there on, so this keeps a recall from overtaking its original.
+    """
+    earlier = reader.messages(
+        message.c.lineage == row.lineage,
+        message.c.direction == "out",
+        message.c.state.in_(("cleared", "awaiting-signature")),
+        message.c.id != row.id,
+        sa.or_(
+            message.c.created_at < row.created_at,
+            sa.and_(message.c.created_at == row.created_at, message.c.id < row.id),
+        ),
+        limit=1,
     )
-    return {row.recipient: row.key for row in rows}
+    return next(iter(earlier), None)
+
+
+def asks_back(row: MessageRow) -> bool:
+    """Whether a message of ours recalls one, in either form."""
+    return row.business == Business.RECALL or row.status == StatusCode.RECALL_REQUESTED
+
+
+def asked_back_from(reader: Reader, row: MessageRow) -> frozenset[str]:
+    """Recipients from whom a document is already asked back, though it has not left yet."""
+    waiting = reader.messages(
+        message.c.lineage == row.lineage,
+        message.c.concerns == row.id,
+        message.c.direction == "out",
+        message.c.state == "cleared",
+    )
+    return frozenset(code for found in waiting if asks_back(found) for code in recipients_to_tell(found.content))
+
+
+def sent_to(reader: Reader, recall: MessageRow, recipients: Sequence[str]) -> list[DeliveryRow]:
+    """The deliveries, to these recipients, of the document that a recall is about and of its updates."""
+    about = reader.messages(
+        message.c.lineage == recall.lineage,
+        message.c.direction == "out",
+        message.c.kind == MessageKind.DOCUMENT.value,
+        message.c.business != int(Business.RECALL),
+    )
+    ids = [row.id for row in about]
+    return reader.deliveries(delivery.c.message_id.in_(ids), delivery.c.recipient.in_(recipients))
 
 
 def delivery_is(key: str) -> sa.ColumnElement[bool]:

@@ -12,17 +12,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from lienthong.config import AgencySettings
-from lienthong.errors import LienthongError
+from lienthong.errors import ContentError, Unavailable
 from lienthong.hookspecs import BrokenItem, DocumentItem, Item, Pending, StatusItem
-from lienthong.model import Business, Document, Message, MessageKind, Part, TraceHop
+from lienthong.model import Document, DocumentReference, Message, MessageKind, Part, TraceHop
 from lienthong.pipeline import intake, lookup
 from lienthong.pipeline.adapter import Adapter
+from lienthong.pipeline.collecting import collect_batches
 from lienthong.pipeline.signing import SigningOrder
+from lienthong.pipeline.steps import pause
 from lienthong.registry import OpenConnection
 from lienthong.signing.pades import Parked, Prepared
 from lienthong.store.rows import DeliveryRow, MessageRow, encode
@@ -30,35 +34,24 @@ from lienthong.store.store import Transaction
 
 
 def collect(adapter: Adapter, office: OpenConnection) -> int:
-    """Take in what the office offers; returns how many new messages were stored.
-
-    An item that cannot be read now stays at the office and is offered again; the cursor moves only past a whole batch.
-    """
-    with adapter.store.read() as reader:
-        cursor = reader.cursor(office.name)
-    batch = office.call("fetch", cursor=cursor).result()
-    failures: list[LienthongError] = []
-    stored = 0
-    for item in batch.items:
-        try:
-            stored += _take_in(adapter, office, item)
-        except LienthongError as problem:
-            failures.append(problem)
-    if failures:
-        raise failures[0]
-    with adapter.store.write() as tx:
-        tx.polled(office.name, adapter.seconds(), batch.cursor)
-    return stored
+    """Take in what the office offers; returns how many new messages were stored."""
+    return collect_batches(adapter, office, partial(_take_in, adapter, office, set()))
 
 
-def _take_in(adapter: Adapter, office: OpenConnection, item: Item) -> bool:
-    if _known(adapter, office, item):
+def _take_in(adapter: Adapter, office: OpenConnection, postponed: set[DocumentReference], item: Item) -> bool:
+    """``postponed``: documents with a status that cannot be taken in yet. Their later statuses wait behind it: taken in
+    alone they would be out of order and refused for good."""
+    if _known(adapter, office, item) or (isinstance(item, StatusItem) and item.report.about in postponed):
         return False
     origin = intake.Origin(connection=office.name, source_id=item.source_id, actor=f"office:{office.name}", ack="due")
     if isinstance(item, DocumentItem):
         intake.submit(adapter, origin, item.document, item.files)
     elif isinstance(item, StatusItem):
-        intake.submit_or_refuse_status(adapter, origin, item.report)
+        try:
+            intake.submit_or_refuse_status(adapter, origin, item.report)
+        except Unavailable:
+            postponed.add(item.report.about)
+            raise
     elif isinstance(item, BrokenItem):
         intake.keep_broken(adapter, office, item, direction="out")
     return True
@@ -78,6 +71,10 @@ def _known(adapter: Adapter, office: OpenConnection, item: Item) -> bool:
 
 def prepare(adapter: Adapter, row: MessageRow) -> MessageRow:
     """Sign, package for each recipient, and commit the deliveries with the packets' bytes on disk."""
+    with adapter.store.read() as reader:
+        earlier = lookup.waits_for(reader, row)
+    if earlier is not None:
+        return _wait_for(adapter, row, earlier)
     agency = adapter.agency(row.agency)
     content: Message = row.content
     if isinstance(content, Document) and agency.signer is not None:
@@ -85,26 +82,39 @@ def prepare(adapter: Adapter, row: MessageRow) -> MessageRow:
         if isinstance(signed, MessageRow):
             return signed
         content = signed
-    with adapter.store.read() as reader:
-        recipients = lookup.recipients_to_tell(reader, row, content)
-    made = [(code, *_package(adapter, row, agency, content, code)) for code in recipients]
+    made = [(code, *_package(adapter, row, agency, content, code)) for code in lookup.recipients_to_tell(content)]
     now = adapter.seconds()
     with adapter.store.write() as tx:
-        cancelled = _cancel_unsent(tx, row, now) if row.business == Business.RECALL else ()
+        untold = _never_left(tx, row, [code for code, *_ in made], now)
+        withdrawn = lookup.asked_back_from(tx, row)
         for code, sha256, size in made:
-            if code not in cancelled:
-                tx.add_delivery(_delivery(adapter, row, agency, code, sha256, size, now))
+            if code not in untold:
+                tx.add_delivery(_delivery(adapter, row, agency, code, sha256, size, now, withdrawn))
         done = adapter.step_done(tx, row, state="dispatched", body=encode(content), parked="")
-        adapter.note(
-            tx, row, "packaged", {"packets": {code: sha for code, sha, _ in made}, "cancelled": sorted(cancelled)}
-        )
+        packets = {code: sha256 for code, sha256, _ in made}
+        adapter.note(tx, row, "packaged", {"packets": packets, "cancelled": sorted(untold | withdrawn)})
     adapter.wake()
     return done
 
 
+def _wait_for(adapter: Adapter, row: MessageRow, earlier: MessageRow) -> MessageRow:
+    now = adapter.seconds()
+    again = max(now, earlier.run_at or 0.0) + pause(1, adapter.config.profile, adapter.chance())
+    with adapter.store.write() as tx:
+        return tx.commit(row, now, run_at=again)
+
+
 def _delivery(
-    adapter: Adapter, row: MessageRow, agency: AgencySettings, recipient: str, sha256: str, size: int, now: float
+    adapter: Adapter,
+    row: MessageRow,
+    agency: AgencySettings,
+    recipient: str,
+    sha256: str,
+    size: int,
+    now: float,
+    withdrawn: frozenset[str],
 ) -> DeliveryRow:
+    cancelled = recipient in withdrawn
     return DeliveryRow(
         key=adapter.new_id(),
         message_id=row.id,
@@ -114,19 +124,25 @@ def _delivery(
         priority=row.priority,
         packet_sha256=sha256,
         packet_size=size,
-        state="ready",
-        run_at=now,
+        state="cancelled" if cancelled else "ready",
+        reason="recalled" if cancelled else "",
+        run_at=None if cancelled else now,
         created_at=now,
         updated_at=now,
     )
 
 
-def _cancel_unsent(tx: Transaction, row: MessageRow, now: float) -> frozenset[str]:
+def _never_left(tx: Transaction, row: MessageRow, recipients: Sequence[str], now: float) -> frozenset[str]:
     """A recall of what never left cancels it here, and its receiver is told nothing (CHG-15)."""
-    unsent = lookup.never_attempted(tx, row)
-    for key in unsent.values():
-        tx.amend_deliveries(now, lookup.delivery_is(key), state="cancelled", run_at=None, reason="recalled")
-    return frozenset(unsent)
+    if not (lookup.asks_back(row) and row.concerns):
+        return frozenset()
+    left: set[str] = set()
+    for sent in lookup.sent_to(tx, row, recipients):
+        if sent.state == "ready" and sent.attempts == 0:
+            tx.amend_deliveries(now, lookup.delivery_is(sent.key), state="cancelled", run_at=None, reason="recalled")
+        elif sent.state not in ("cancelled", "rejected"):
+            left.add(sent.recipient)
+    return frozenset(recipients) - left
 
 
 def _package(
@@ -174,7 +190,10 @@ def _sign_part(
             summary=f"{row.code}: {part.name}",
             parked=_unpacked(resumed) if resumed else None,
         )
-        waiting = adapter.signing.sign(order)
+        try:
+            waiting = adapter.signing.sign(order)
+        except ContentError as problem:  # it names the stored blob; people know the file by its own name
+            raise ContentError(problem.code, where=part.name, **problem.facts) from problem
         blob = blobs.adopt(target)
     finally:
         target.unlink(missing_ok=True)

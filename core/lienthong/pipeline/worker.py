@@ -17,15 +17,15 @@ def work_once(adapter: Adapter) -> bool:
     Deliveries go first: they are nearest to their end.
     """
     seconds, lease = adapter.seconds(), adapter.config.adapter.lease_seconds
-    delivery = adapter.store.claim(DeliveryRow, adapter.owner, seconds, lease)
-    if delivery is not None:
-        _deliver(adapter, delivery)
-        return True
-    message = adapter.store.claim(MessageRow, adapter.owner, seconds, lease)
-    if message is not None:
-        _advance(adapter, message)
-        return True
-    return False
+    claimed = adapter.store.claim_next(adapter.owner, seconds, lease)
+    if claimed is None:
+        return False
+    adapter.wake()  # there may be more: let one sleeping worker look
+    if isinstance(claimed, DeliveryRow):
+        _deliver(adapter, claimed)
+    else:
+        _advance(adapter, claimed)
+    return True
 
 
 def _deliver(adapter: Adapter, row: DeliveryRow) -> None:
@@ -77,19 +77,22 @@ def _acknowledge(adapter: Adapter, row: MessageRow) -> MessageRow:
         )
         exchanges = call.exchanges
         if call.error is not None:
-            return _acknowledge_later(adapter, row, call.error)
+            return _acknowledge_later(adapter, row, call.error, exchanges)
     with adapter.store.write() as tx:
         tx.record_wire(row.connection, "acknowledge", exchanges, message_id=row.id)
         adapter.note(tx, row, "acknowledged", {"stored": stored})
         return adapter.step_done(tx, row, ack="done", strikes=0)
 
 
-def _acknowledge_later(adapter: Adapter, row: MessageRow, error: LienthongError) -> MessageRow:
+def _acknowledge_later(
+    adapter: Adapter, row: MessageRow, error: LienthongError, exchanges: tuple[Exchange, ...]
+) -> MessageRow:
     """A failed acknowledgement never changes the message: the source merely offers it again."""
     setback = after_failure(row, error, adapter.seconds(), adapter.config.profile, adapter.chance())
     now = adapter.seconds()
     again = setback.run_at or now + adapter.config.profile.retry_cap_seconds
     with adapter.store.write() as tx:
+        tx.record_wire(row.connection, "acknowledge", exchanges, message_id=row.id)
         adapter.note(tx, row, "acknowledgement-failed", failure_detail(error))
         return adapter.step_done(tx, row, run_at=again, strikes=row.strikes + 1)
 

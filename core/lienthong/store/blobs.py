@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,6 +98,13 @@ class BlobStore:
         blob = Blob(sha256=writer_hash.hexdigest(), size=size)
         self._publish(file, blob.sha256)
         return blob
+
+    def sweep(self, older_than: float) -> int:
+        """Remove what killed processes left unfinished before ``older_than`` (seconds since the epoch)."""
+        left = [entry for entry in self.work.iterdir() if entry.stat().st_mtime < older_than]
+        for entry in left:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        return len(left)
 
     def _publish(self, file: Path, sha256: str) -> None:
         final = self.path(sha256)

@@ -61,12 +61,6 @@ def key_of(table: sa.Table) -> sa.ColumnElement[Any]:
 
 
 @cache
-def has_due(table: sa.Table) -> sa.Select[tuple[float]]:
-    """Parameters: now."""
-    return sa.select(table.c.run_at).where(table.c.run_at <= NOW, _unleased(table)).limit(1)
-
-
-@cache
 def claim(table: sa.Table) -> sa.UpdateBase:
     """Lease the most urgent due row and return it. Parameters: now, owner, until."""
     due = sa.select(key_of(table)).where(table.c.run_at <= NOW, _unleased(table))

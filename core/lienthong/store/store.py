@@ -74,28 +74,31 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Reader]:
-        """One consistent view."""
+        """One consistent view.
+
+        :raises StoreError: the database cannot be read
+        """
         connection: sa.Connection | None = getattr(self._mine, "connection", None)
         if connection is None or connection.closed or connection.in_transaction():
             connection = self._engine.connect()
             with self._turn:
                 self._readers.append(connection)
             self._mine.connection = connection
-        with connection.begin():
-            yield Reader(connection)
+        try:
+            with connection.begin():
+                yield Reader(connection)
+        except OperationalError as problem:
+            raise _storage_error(problem) from problem
 
-    def claim(self, kind: type[Row], owner: str, now: float, lease_seconds: float) -> Row | None:
-        """Take the most urgent due row, or None.
+    def claim_next(self, owner: str, now: float, lease_seconds: float) -> DeliveryRow | MessageRow | None:
+        """Take the most urgent due delivery or, when there is none, the most urgent due message.
 
         Claiming a *ready* delivery is its intent: it comes back as ``sending``. A delivery that is found ``sending``
         was in the hands of somebody who died, so it comes back as ``unknown``. Order within one (lineage, recipient)
         is kept by not claiming past an open earlier delivery.
         """
-        with self.read() as reader:
-            if not reader.has_due(_TABLES[kind], now):
-                return None
         with self.write() as tx:
-            return tx.claim(kind, owner, now, lease_seconds)
+            return tx.claim(DeliveryRow, owner, now, lease_seconds) or tx.claim(MessageRow, owner, now, lease_seconds)
 
     def next_due(self) -> float | None:
         """When the next piece of work is due (seconds since the epoch), or None."""
@@ -190,9 +193,6 @@ class Reader:
         found = {("message", d, k, s): n for d, k, s, n in self._connection.execute(by_message)}
         return found | {("delivery", c, "", s): n for c, s, n in self._connection.execute(by_delivery)}
 
-    def has_due(self, table: sa.Table, now: float) -> bool:
-        return self._run(statements.has_due(table), now=now).first() is not None
-
     def next_due(self) -> float | None:
         times: list[float] = []
         for table in (message, delivery):
@@ -204,7 +204,7 @@ class Reader:
 
     def ledger_break(self) -> int | None:
         rows = self._connection.execute(sa.select(event).order_by(event.c.seq)).yield_per(1000)
-        return ledger.first_break(row._tuple() for row in rows)
+        return ledger.first_break(tuple(row) for row in rows)
 
     def _one(self, kind: type[Row], *conditions: sa.ColumnElement[bool]) -> Row | None:
         row = self._connection.execute(sa.select(_TABLES[kind]).where(*conditions)).first()

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
 from lienthong import OpenPart, Part, read_chunks
-
 from lienthong_generic_rest.schema import Call
 from lienthong_generic_rest.templates import Content, Scope, Tables, render, render_text
 

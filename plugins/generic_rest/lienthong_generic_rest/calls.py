@@ -19,6 +19,7 @@ from typing import BinaryIO, NoReturn, TypeVar
 from urllib.parse import urlencode
 
 from jmespath.parser import ParsedResult
+
 from lienthong import (
     Connection,
     ContentError,
@@ -29,7 +30,6 @@ from lienthong import (
     Unavailable,
 )
 from lienthong.http import Answer
-
 from lienthong_generic_rest.bodies import form_fields, write_body
 from lienthong_generic_rest.expressions import search
 from lienthong_generic_rest.schema import Answer as AnswerRules

@@ -12,9 +12,10 @@ from typing import Annotated, Any
 import jmespath
 from jmespath.functions import Functions
 from jmespath.parser import ParsedResult
-from lienthong import ContentError
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
+
+from lienthong import ContentError
 
 _FUNCTIONS = Functions().FUNCTION_TABLE
 

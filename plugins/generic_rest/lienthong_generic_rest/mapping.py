@@ -10,10 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lienthong import Document, Part, StatusReport
 from pydantic import BaseModel, ValidationError
 
-from lienthong_generic_rest.mistakes import KeyPath, Mistake, model_mistakes, read_toml, report
+from lienthong import Document, Part, StatusReport
+from lienthong.tomltext import KeyPath
+from lienthong_generic_rest.mistakes import Mistake, model_mistakes, read_toml, report
 from lienthong_generic_rest.schema import Mapping
 from lienthong_generic_rest.templates import (
     AnyName,

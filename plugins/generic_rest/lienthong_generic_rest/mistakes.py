@@ -1,36 +1,20 @@
-"""Mistakes in a TOML file, each at its line: where a key stands, and what to say about what is wrong with it.
-
-``tomllib`` gives values without positions, so ``key_lines`` scans the text once more. It is given only texts that
-``tomllib`` accepts and therefore needs to follow the structure, not to judge it.
-"""
+"""Mistakes in a TOML file, each at its line: where a key stands, and what to say about what is wrong with it."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from lienthong import ConfigError
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from lienthong import ConfigError
+from lienthong.tomltext import KeyPath, key_lines, nearest_line
 from lienthong_generic_rest.templates import nearest
-
-KeyPath = tuple[str | int, ...]
-
-_TOKEN = re.compile(
-    r"""
-      (?P<skip>[ \t\r]+|\#[^\n]*)
-    | (?P<text>\"{3}(?:\\.|[^\\])*?\"{3,5}|'{3}.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*')
-    | (?P<mark>[\n\[\]{}=,.])
-    | (?P<word>[^\s\[\]{}=,.\#"']+)
-    """,
-    re.DOTALL | re.VERBOSE,
-)
-_VALUE_ENDS = frozenset({"\n", ",", "]", "}", ""})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +47,7 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
 def report(path: Path, text: str, mistakes: Iterable[Mistake]) -> ConfigError:
     """One error for all mistakes, in the order of the file; each alone is in ``facts["mistakes"]``."""
     lines = key_lines(text)
-    placed = sorted(((_line(lines, mistake.at), mistake) for mistake in mistakes), key=lambda each: each[0])
+    placed = sorted(((nearest_line(lines, mistake.at), mistake) for mistake in mistakes), key=lambda each: each[0])
     errors = tuple(
         ConfigError(mistake.code, where=f"{path}:{line}", key=_dotted(mistake.at), **mistake.facts)
         for line, mistake in placed
@@ -80,130 +64,8 @@ def report(path: Path, text: str, mistakes: Iterable[Mistake]) -> ConfigError:
     )
 
 
-def _line(lines: Mapping[KeyPath, int], at: KeyPath) -> int:
-    while at and at not in lines:
-        at = at[:-1]
-    return lines.get(at, 1)
-
-
 def _dotted(at: KeyPath) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in at).removeprefix(".")
-
-
-def key_lines(text: str) -> dict[KeyPath, int]:
-    """The line (from 1) of every table header and key of a valid TOML text; of an implied table, its first mention."""
-    scan = _Scan(tokens=list(_tokens(text)))
-    while scan.at < len(scan.tokens):
-        match scan.peek():
-            case "\n":
-                scan.at += 1
-            case "[":
-                scan.header()
-            case _:
-                scan.assignment(scan.table)
-    return scan.lines
-
-
-def _tokens(text: str) -> Iterator[tuple[str, int]]:
-    line = 1
-    for match in _TOKEN.finditer(text):
-        if match.lastgroup != "skip":
-            yield match[0], line
-        line += match[0].count("\n")
-
-
-@dataclass
-class _Scan:
-    tokens: list[tuple[str, int]]
-    at: int = 0
-    table: KeyPath = ()
-    lines: dict[KeyPath, int] = field(default_factory=dict)
-    counts: dict[KeyPath, int] = field(default_factory=dict)
-
-    def peek(self) -> str:
-        return self.tokens[self.at][0] if self.at < len(self.tokens) else ""
-
-    def take(self) -> str:
-        token = self.peek()
-        self.at += 1
-        return token
-
-    def header(self) -> None:
-        line = self.tokens[self.at][1]
-        opening = 0
-        while self.peek() == "[":
-            opening += 1
-            self.at += 1
-        *above, last = self.key()
-        self.at += opening
-        path = (*self.resolved(above), last)
-        if opening == 2:
-            self.counts[path] = self.counts.get(path, -1) + 1
-        self.table = self.resolved([*above, last])
-        self.note(self.table, line)
-
-    def resolved(self, names: Iterable[str]) -> KeyPath:
-        """A header's names as a path: a name of an array of tables means its latest table."""
-        path: KeyPath = ()
-        for name in names:
-            path = (*path, name)
-            if path in self.counts:
-                path = (*path, self.counts[path])
-        return path
-
-    def key(self) -> list[str]:
-        names = [_bare(self.take())]
-        while self.peek() == ".":
-            self.at += 1
-            names.append(_bare(self.take()))
-        return names
-
-    def assignment(self, prefix: KeyPath) -> None:
-        line = self.tokens[self.at][1]
-        path = (*prefix, *self.key())
-        self.note(path, line)
-        self.at += 1
-        self.value(path)
-
-    def value(self, path: KeyPath) -> None:
-        match self.peek():
-            case "{":
-                self.inline_table(path)
-            case "[":
-                self.array(path)
-            case _:
-                while self.peek() not in _VALUE_ENDS:
-                    self.at += 1
-
-    def inline_table(self, path: KeyPath) -> None:
-        self.at += 1
-        while self.peek() not in ("}", ""):
-            if self.peek() in (",", "\n"):
-                self.at += 1
-            else:
-                self.assignment(path)
-        self.at += 1
-
-    def array(self, path: KeyPath) -> None:
-        self.at += 1
-        count = 0
-        while self.peek() not in ("]", ""):
-            if self.peek() in (",", "\n"):
-                self.at += 1
-                continue
-            self.note((*path, count), self.tokens[self.at][1])
-            self.value((*path, count))
-            count += 1
-        self.at += 1
-
-    def note(self, path: KeyPath, line: int) -> None:
-        for length in range(1, len(path) + 1):
-            self.lines.setdefault(path[:length], line)
-
-
-def _bare(token: str) -> str:
-    """A key without its quotes and escapes."""
-    return next(iter(tomllib.loads(f"{token} = 0"))) if token[0] in "\"'" else token
 
 
 _OWN = frozenset({"expression", "table", "choose", "clash", "needs", "path"})

@@ -11,6 +11,8 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from jmespath.parser import ParsedResult
+from pydantic import TypeAdapter
+
 from lienthong import (
     Batch,
     BrokenItem,
@@ -23,8 +25,6 @@ from lienthong import (
     StatusItem,
     Unavailable,
 )
-from pydantic import TypeAdapter
-
 from lienthong_generic_rest.calls import Office, Reply, Request, ask, download, read, rules_for, unreadable
 from lienthong_generic_rest.expressions import search
 from lienthong_generic_rest.schema import Directory, Files, Outbox, Paging, Statuses

@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+
 from lienthong import (
     AgencyListing,
     Attempt,
@@ -37,8 +39,6 @@ from lienthong import (
     hookimpl,
 )
 from lienthong.http import HttpSettings
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
-
 from lienthong_generic_rest.bodies import write_body
 from lienthong_generic_rest.calls import Office, Reply, Request, Session, Upload, ask, read
 from lienthong_generic_rest.mapping import load_mapping, secret_names

@@ -9,7 +9,6 @@ from dataclasses import MISSING, fields, is_dataclass
 from math import isfinite
 from typing import Annotated, Any, Literal, cast
 
-from lienthong import Document, Organization, StatusReport
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,6 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from lienthong import Document, Organization, StatusReport
 from lienthong_generic_rest.expressions import Expression
 from lienthong_generic_rest.templates import fields_of, nearest, strings
 

@@ -15,6 +15,8 @@ from enum import Enum
 from typing import Any, TypeVar, cast, get_args
 
 from jmespath.parser import ParsedResult
+from pydantic import BaseModel
+
 from lienthong import (
     VIETNAM,
     ContentError,
@@ -23,8 +25,6 @@ from lienthong import (
     StatusReport,
     document_id,
 )
-from pydantic import BaseModel
-
 from lienthong_generic_rest.expressions import search
 from lienthong_generic_rest.schema import FOUND_OTHERWISE, Rule
 from lienthong_generic_rest.templates import Tables, as_text, fields_of

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rest_world import FINANCE, QUICK, Blobs, Clock, Connect, edited
+
 from lienthong import Connection, Organization
 from lienthong.http import HttpClient, HttpSettings
 from lienthong_conformance.simulators.office import SECRETS, OfficeSimulator
 from lienthong_generic_rest.rest import RestConfig
-from rest_world import FINANCE, QUICK, Blobs, Clock, Connect, edited
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from rest_world import HEALTH, KEY, START, Blobs, Connect, delivery, document
+
 from lienthong import (
     Attempt,
     Connection,
@@ -24,7 +26,6 @@ from lienthong.http import HttpSettings
 from lienthong_conformance.simulators.faults import Fault, FaultKind
 from lienthong_conformance.simulators.office import Draft, DraftFile, OfficeSimulator, Report
 from lienthong_generic_rest import rest
-from rest_world import HEALTH, KEY, START, Blobs, Connect, delivery, document
 
 LOOKUP = 'call = { path = "/van-ban-den", query = { khoa = "{delivery.key}" } }'
 NO_LOOKUP = ("inbox.lookup", f'[inbox.lookup]\n{LOOKUP}\nid = "data.danhSach[].id"\n', "")

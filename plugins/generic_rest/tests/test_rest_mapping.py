@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rest_world import edited
+
 from lienthong import ConfigError
 from lienthong.errors import catalogue
+from lienthong.tomltext import key_lines
 from lienthong_conformance.simulators.office import MAPPING
 from lienthong_generic_rest.mapping import load_mapping, secret_names
-from lienthong_generic_rest.mistakes import key_lines
-from rest_world import edited
 
 MISTAKES = tomllib.loads(Path(__file__).with_name("mistakes.toml").read_text("utf-8"))["mistake"]
 

@@ -9,6 +9,8 @@ from datetime import UTC, date, datetime
 
 import pluggy
 import pytest
+from rest_world import FINANCE, HEALTH, KEY, Blobs, Clock, Connect, change, delivery, document, status, without
+
 from lienthong import (
     BrokenItem,
     Business,
@@ -28,7 +30,6 @@ from lienthong.hookspecs import PROJECT, Hooks, Item
 from lienthong.http import recording
 from lienthong_conformance.simulators.office import SECRETS, Draft, DraftFile, OfficeSimulator, Report
 from lienthong_generic_rest import rest
-from rest_world import FINANCE, HEALTH, KEY, Blobs, Clock, Connect, change, delivery, document, status, without
 
 SENDER_FROM_ITEM = (
     'number = { from = "soKyHieu", take',

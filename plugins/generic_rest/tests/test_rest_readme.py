@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
+
 from lienthong_generic_rest import schema
 from lienthong_generic_rest.mapping import CALL_SHAPES, load_mapping, secret_names
 from lienthong_generic_rest.rest import RestConfig
-from pydantic import BaseModel
 
 README = Path(__file__).parents[1].joinpath("README.md").read_text("utf-8")
 TABLES: dict[str, type[BaseModel]] = {

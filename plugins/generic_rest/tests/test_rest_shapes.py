@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_httpserver import HTTPServer
+from rest_world import FINANCE, KEY, QUICK, Blobs, Clock, delivery, document
+from werkzeug import Request, Response
+
 from lienthong import (
     Connection,
     ContentError,
@@ -22,9 +26,6 @@ from lienthong import (
 )
 from lienthong.http import HttpClient
 from lienthong_generic_rest import rest
-from pytest_httpserver import HTTPServer
-from rest_world import FINANCE, KEY, QUICK, Blobs, Clock, delivery, document
-from werkzeug import Request, Response
 
 FIELDS = """
 [outbox.fields]

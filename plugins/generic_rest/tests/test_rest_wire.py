@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rest_world import FINANCE, HEALTH, Blobs, document
+
 from lienthong import VIETNAM, ContentError, Part, PartRole, Priority, StatusCode
 from lienthong_conformance.simulators.office import MAPPING
 from lienthong_generic_rest.bodies import write_body
@@ -21,7 +23,6 @@ from lienthong_generic_rest.mapping import load_mapping
 from lienthong_generic_rest.schema import Call, Rule
 from lienthong_generic_rest.templates import Content, render, render_headers, render_path, render_text
 from lienthong_generic_rest.wire import document_from, field_value, status_from
-from rest_world import FINANCE, HEALTH, Blobs, document
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr
+
 import lienthong
 from lienthong import (
     AgencyListing,
@@ -42,8 +44,6 @@ from lienthong import (
     hookimpl,
 )
 from lienthong.http import Answer, HttpSettings, pick
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr
-
 from lienthong_vnpt import wire
 from lienthong_vnpt.extract import EdocAnswer, RawAnswer
 

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from vxp_samples import COMMUNE, DISTRICT, MINISTRY, agency, packet_bytes
+
 from lienthong import VIETNAM, Attempt, Connection, Delivery, Document, Message, Organization, PacketFile
 from lienthong.http import HttpClient, HttpSettings
 from lienthong_conformance.simulators.axis import AxisSimulator
 from lienthong_vnpt.vxp import VxpConfig
-from vxp_samples import COMMUNE, DISTRICT, MINISTRY, agency, packet_bytes
 
 
 class Clock:

@@ -10,6 +10,9 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from pydantic import ValidationError
+from vxp_samples import COMMUNE, DISTRICT, MINISTRY, document, packet_bytes, status
+
 from lienthong import (
     VIETNAM,
     BrokenItem,
@@ -30,8 +33,6 @@ from lienthong import (
 from lienthong.http import recording
 from lienthong_conformance.simulators.server import Fault, FaultKind, Journal, Reply, SimulatorServer, json_reply
 from lienthong_vnpt import vxp
-from pydantic import ValidationError
-from vxp_samples import COMMUNE, DISTRICT, MINISTRY, document, packet_bytes, status
 
 SEND = {"operation": "sendEdoc"}
 FAIL = {"status": "FAIL", "ErrorCode": "9", "ErrorDesc": "không rõ"}

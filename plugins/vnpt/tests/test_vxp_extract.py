@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lienthong import ContentError
 from lienthong_vnpt.extract import EdocAnswer, RawAnswer
 

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lienthong import VIETNAM, Attempt, ContentError, Delivery, Document, MessageKind, Organization
 from lienthong_vnpt import wire
 
@@ -199,7 +200,9 @@ def bearing(**changes: object) -> str:
     delivery = Delivery(
         key="k", message_id="m", message=MESSAGE, recipient="G09.01", open_part=lambda part: io.BytesIO()
     )
-    return wire.bearing(ROW | changes, Attempt(delivery=delivery, started=NOW, ended=NOW, known_peer_ids=frozenset({"5"})))
+    return wire.bearing(
+        ROW | changes, Attempt(delivery=delivery, started=NOW, ended=NOW, known_peer_ids=frozenset({"5"}))
+    )
 
 
 def test_a_row_that_agrees_in_every_column_is_ours():

@@ -1,0 +1,29 @@
+# Every target makes its own virtual environment on a fresh machine. Needs: Python 3.11 or newer with venv, make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint bench clean
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,test]'
+	@touch $@
+
+demo: $(STAMP)        ## three agencies exchange signed documents on this machine
+	$(BIN)/lienthong demo
+
+lint: $(STAMP)        ## formatting, style, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: $(STAMP) lint   ## everything that says whether this works
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+
+bench: $(STAMP)       ## figures beside named baselines, in one run
+	$(BIN)/python tests/bench/outgoing.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
