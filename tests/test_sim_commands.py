@@ -44,8 +44,8 @@ def running(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
         assert address, f"no address in the start line: {first!r}"
         yield process, address[0]
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()
+        process.wait(10)
         if process.stdout is not None:
             process.stdout.close()
 

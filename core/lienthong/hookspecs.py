@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import pluggy
-from pydantic import BaseModel
 
 from lienthong.model import (
     Document,
@@ -32,6 +31,7 @@ from lienthong.model import (
 
 if TYPE_CHECKING:
     import typer
+    from pydantic import BaseModel
 
     from lienthong.http import HttpClient
 

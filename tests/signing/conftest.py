@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.pdfgen.canvas import Canvas
+
 from lienthong.model import FileVerification, Organization
 from lienthong.signing.trust import TrustStore, load_trust
 from lienthong.signing.verify import verify_pdf
 from lienthong_conformance.pki import KeyFile, TestPki, make_pki
-from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFont
-from reportlab.pdfgen.canvas import Canvas
 
 from .workshop import NOW, sign
 

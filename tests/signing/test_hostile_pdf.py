@@ -9,6 +9,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from lienthong.errors import ContentError
 from lienthong.model import Verdict
 from lienthong.signing import pdf

@@ -7,15 +7,16 @@ from datetime import UTC, timedelta
 
 import pytest
 from asn1crypto import cms
-from lienthong.errors import ContentError, SigningError, Unavailable
-from lienthong.hookspecs import Credential
-from lienthong.model import Verdict
-from lienthong.signing.pades import already_signed_by, prepare, sign_pdf
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.pdf_utils.writer import copy_into_new_writer
 from pyhanko.sign import signers
 from pyhanko.sign.fields import MDPPerm, SigFieldSpec, append_signature_field
+
+from lienthong.errors import ContentError, SigningError, Unavailable
+from lienthong.hookspecs import Credential
+from lienthong.model import Verdict
+from lienthong.signing.pades import already_signed_by, prepare, sign_pdf
 
 from .workshop import (
     NOW,

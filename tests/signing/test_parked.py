@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from lienthong.errors import SigningError
 from lienthong.hookspecs import Pending, SignRequest
 from lienthong.model import Verdict

@@ -15,12 +15,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.hazmat.primitives.serialization import pkcs12 as p12
+from pydantic import ValidationError
+
 from lienthong.errors import SigningError
 from lienthong.hookspecs import PROJECT, Hooks, Pending, SignRequest
 from lienthong.signing import pkcs12
 from lienthong.signing.credentials import signer_certificate
 from lienthong_conformance.pki import PASSWORD, KeyFile
-from pydantic import ValidationError
 
 from .workshop import NOW, credential_of, open_signer
 

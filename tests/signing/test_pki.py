@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs12
+
 from lienthong.model import Organization
 from lienthong_conformance.pki import make_pki
 

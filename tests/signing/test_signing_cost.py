@@ -6,12 +6,13 @@ import sys
 import time
 from pathlib import Path
 
-from lienthong.model import Verdict
-from lienthong.signing.pades import sign_pdf
-from lienthong_conformance.letters import blank_pdf
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import signers
 from pyhanko.sign.fields import SigSeedSubFilter
+
+from lienthong.model import Verdict
+from lienthong.signing.pades import sign_pdf
+from lienthong_conformance.letters import blank_pdf
 
 from .workshop import (
     NOW,

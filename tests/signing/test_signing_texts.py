@@ -4,6 +4,7 @@ import re
 from importlib.resources import files
 
 import pytest
+
 from lienthong.errors import catalogue
 
 RAISED = re.compile(r'"((?:sign|verify)\.[a-z0-9-]+)"')

@@ -8,6 +8,7 @@ import pytest
 from asn1crypto import x509
 from cryptography import x509 as pyca
 from cryptography.hazmat.primitives.serialization import Encoding
+
 from lienthong.errors import ConfigError
 from lienthong.signing.trust import TrustStore, chain_problem, load_trust
 

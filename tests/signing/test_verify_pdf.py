@@ -7,15 +7,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lienthong.errors import StoreError
-from lienthong.model import Verdict
-from lienthong.signing.cms import frame_of
-from lienthong.signing.pades import Prepared, prepare, request
 from pyhanko.pdf_utils.generic import NullObject, StreamObject, TextStringObject, pdf_name
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.pdf_utils.writer import copy_into_new_writer
 from pyhanko.sign import signers, timestamps
+
+from lienthong.errors import StoreError
+from lienthong.model import Verdict
+from lienthong.signing.cms import frame_of
+from lienthong.signing.pades import Prepared, prepare, request
 
 from .workshop import (
     NOW,

@@ -12,6 +12,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 from cryptography.x509.oid import NameOID
+from pyhanko.keys import load_cert_from_pemder
+from pyhanko.pdf_utils.generic import TextStringObject, pdf_name
+from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.sign.validation import async_validate_pdf_signature
+from pyhanko_certvalidator import ValidationContext
+
 from lienthong.errors import catalogue
 from lienthong.model import Verdict
 from lienthong.signing.cms import frame_of
@@ -19,11 +25,6 @@ from lienthong.signing.pades import prepare
 from lienthong.signing.trust import TrustStore, load_trust
 from lienthong.signing.verify import REASONS, explain, verify_pdf
 from lienthong_conformance.pki import KeyFile
-from pyhanko.keys import load_cert_from_pemder
-from pyhanko.pdf_utils.generic import TextStringObject, pdf_name
-from pyhanko.pdf_utils.reader import PdfFileReader
-from pyhanko.sign.validation import async_validate_pdf_signature
-from pyhanko_certvalidator import ValidationContext
 
 from .workshop import (
     NOW,

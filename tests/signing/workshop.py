@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-from lienthong.errors import LienthongError, catalogue
-from lienthong.hookspecs import Connection, Credential, Signature, SignRequest
-from lienthong.model import VIETNAM, FileVerification
-from lienthong.signing import pades, pkcs12
-from lienthong_conformance.pki import KeyFile
 from pyhanko.pdf_utils.generic import ArrayObject, DictionaryObject, TextStringObject, pdf_name
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import signers
 from pyhanko.sign.fields import SigSeedSubFilter
 from pyhanko.sign.signers.cms_embedder import PdfCMSEmbedder, SigIOSetup, SigObjSetup
 from pyhanko.sign.signers.pdf_byterange import SignatureObject
+
+from lienthong.errors import LienthongError, catalogue
+from lienthong.hookspecs import Connection, Credential, Signature, SignRequest
+from lienthong.model import VIETNAM, FileVerification
+from lienthong.signing import pades, pkcs12
+from lienthong_conformance.pki import KeyFile
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=VIETNAM)
 

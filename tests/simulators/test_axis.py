@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from lienthong import VIETNAM, ConfigError
 from lienthong_conformance.simulators.axis import AxisSimulator, read_agencies
 from lienthong_conformance.simulators.boxes import AxisAgency

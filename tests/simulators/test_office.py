@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from lienthong_conformance.simulators.faults import Fault, FaultKind
 from lienthong_conformance.simulators.office import SECRETS, Draft, DraftFile, OfficeSimulator, Report, serve
 from lienthong_conformance.simulators.office_desk import AuditRow

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+
 from lienthong_conformance.simulators.faults import FaultBook, faults_from_json
 from lienthong_conformance.simulators.journal import Journal
 from lienthong_conformance.simulators.server import Call, Fault, FaultKind, Reply, SimulatorServer, json_reply

@@ -19,10 +19,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from lienthong.errors import ConfigError
-from lienthong.model import VIETNAM
 from pydantic import TypeAdapter
 
+from lienthong.errors import ConfigError
+from lienthong.model import VIETNAM
 from lienthong_conformance.simulators.axis_wire import (
     DAY_FIRST,
     Refusal,

@@ -12,9 +12,9 @@ from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import typer
+
 from lienthong.config import AgencySettings, Config, load, resolve_secret
 from lienthong.errors import ConfigError
-
 from lienthong_conformance.simulators.axis import AxisAgency, AxisSimulator
 from lienthong_conformance.simulators.faults import Fault, faults_from_json
 from lienthong_conformance.simulators.office import MAPPING, SECRETS, OfficeSimulator

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import secrets
 import signal
 import sys
-import threading
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -76,9 +76,9 @@ def run_adapter(config_file: Path, *, once: bool) -> None:
     from lienthong.api.operations import Metrics
 
     metrics = Metrics()
-    stop = threading.Event()
+    told_to_stop: queue.SimpleQueue[int] = queue.SimpleQueue()  # unlike an Event, safe to use in a signal handler
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda received, _frame: told_to_stop.put(received))
     with (
         sole_daemon(config.path(config.adapter.data)),
         open_adapter(config, pool=True, observe=metrics.observe) as adapter,
@@ -87,7 +87,7 @@ def run_adapter(config_file: Path, *, once: bool) -> None:
         server = serve(adapter, metrics) if config.api else None
         daemon.start()
         log.info("started", agencies=[a.code for a in config.agency], api=config.api.listen if config.api else None)
-        stop.wait()
+        told_to_stop.get()
         log.info("stopping")
         if server is not None:
             server.stop()
