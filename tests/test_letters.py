@@ -15,8 +15,8 @@ from typing import get_args
 import pytest
 
 from lienthong.errors import ContentError, catalogue
+from lienthong.metadata import DocumentMetadata
 from lienthong.model import Business, Organization, Priority, document_id
-from lienthong.offices.folder import Metadata
 from lienthong_conformance import letters as package
 from lienthong_conformance.letters import (
     agencies,
@@ -201,7 +201,7 @@ def test_metadata_survives_json_and_agrees_with_the_document(letter):
 
 @every_letter
 def test_the_drop_folder_office_accepts_the_metadata(letter):
-    read = Metadata.model_validate_json(json.dumps(as_metadata(letter, ROLES)))
+    read = DocumentMetadata.model_validate_json(json.dumps(as_metadata(letter, ROLES)))
     assert (read.number, read.notation, read.promulgated) == (letter.number, letter.notation, letter.promulgated)
     assert (read.main, read.due) == (letter.main_name, letter.due)
 

@@ -233,16 +233,7 @@ class Daemon:
     def _work_loop(self) -> None:
         while not self.stopping.is_set():
             if not self._guarded(lambda: work_once(self._adapter)):
-                self._adapter.wait(self._until_due())
-
-    def _until_due(self) -> float:
-        try:
-            next_due = self._adapter.store.next_due()
-        except LienthongError:
-            return _IDLE_SECONDS
-        if next_due is None:
-            return _IDLE_SECONDS
-        return min(_IDLE_SECONDS, max(0.02, next_due - self._adapter.seconds()))
+                self._adapter.wait(_IDLE_SECONDS)
 
     def _guarded(self, action: Callable[[], bool]) -> bool:
         """A defect in one step must not end the thread that serves all others."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from lienthong.metadata import PRIORITY_NAMES
 from lienthong.model import (
     Business,
     Document,
@@ -30,13 +31,6 @@ from lienthong.store.store import Reader
 
 View = dict[str, Any]
 
-PRIORITY_NAMES = {
-    Priority.NORMAL: "thuong",
-    Priority.URGENT: "khan",
-    Priority.VERY_URGENT: "thuong-khan",
-    Priority.FLASH: "hoa-toc",
-    Priority.FLASH_TIMED: "hoa-toc-hen-gio",
-}
 """Độ khẩn as callers write and read it."""
 
 _IN_HAND = frozenset({"ready", "sending", "unknown"})

@@ -143,7 +143,7 @@ class Desk:
             return reader.ledger_break() is None
 
     def is_quiet(self) -> bool:
-        return self.adapter.store.next_due() is None
+        return all(row.run_at is None for row in (*self.messages(), *self.deliveries()))
 
 
 def await_condition(condition: Callable[[], object], seconds: float = DEADLINE) -> None:

@@ -138,7 +138,7 @@ def test_what_is_not_complete_may_still_become_so_and_is_then_named(office, cloc
     ("changes", "key"),
     [
         ({"recipient": "H53.02"}, "recipient"),
-        ({"to": []}, "to"),
+        ({"to": ["H53 02"]}, "to.0"),
         ({"number": None}, "number"),
         ({"date": "02/03/2026"}, "date"),
         ({"priority": "rất khẩn"}, "priority"),

@@ -185,23 +185,6 @@ def test_deliveries_are_nearest_to_their_end_and_go_before_messages(store):
     assert store.claim_next("worker-1", 100.0, 60.0) is None
 
 
-# --- when ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_next_work_is_due_when_the_earliest_row_is(store):
-    assert store.next_due() is None
-    add_deliveries(store, {"run_at": 50.0}, {"run_at": None})
-    with store.write() as tx:
-        tx.add_message(a_message(run_at=40.0))
-    assert store.next_due() == 40.0
-
-
-def test_what_is_held_is_due_when_its_lease_ends(store):
-    add_deliveries(store, {"run_at": 50.0})
-    claim(store, now=100.0, lease=60.0)
-    assert store.next_due() == 160.0
-
-
 # --- many hands ---------------------------------------------------------------------------------------------------
 
 

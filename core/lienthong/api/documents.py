@@ -21,11 +21,12 @@ from pydantic import ValidationError
 
 from lienthong.api.idempotency import IdempotencyKey, answered, known_document, origin_of, submit_once
 from lienthong.api.problems import invalid, refused_response
-from lienthong.api.schemas import DocumentMetadata, Served, as_document, inline_schema
+from lienthong.api.schemas import Served, inline_schema
 from lienthong.api.uploads import ReceivedFile, receive
 from lienthong.config import AgencySettings
 from lienthong.errors import ContentError, KeyConflict, Refused
 from lienthong.hookspecs import FileSource, read_chunks
+from lienthong.metadata import DocumentMetadata, as_document
 from lienthong.model import Direction, Document, MessageKind, PartRole
 from lienthong.pipeline.adapter import Adapter
 from lienthong.pipeline.intake import Origin, submit

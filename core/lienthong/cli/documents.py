@@ -20,7 +20,6 @@ from lienthong import (
     FileSource,
     Organization,
     PartRole,
-    Priority,
     StatusCode,
     StatusReport,
     document_id,
@@ -29,6 +28,7 @@ from lienthong.cli.printing import print_json, print_table
 from lienthong.config import Config, load
 from lienthong.daemon import open_adapter
 from lienthong.errors import ContentError, Refused
+from lienthong.metadata import PRIORITIES
 from lienthong.pipeline.adapter import Adapter
 from lienthong.pipeline.intake import Origin, submit, submit_status
 from lienthong.pipeline.recalling import Form, request_recall
@@ -36,8 +36,6 @@ from lienthong.store.rows import MessageRow
 from lienthong.store.schema import message
 from lienthong.store.store import Reader, Store
 from lienthong.views import document_view, message_summary, trace_view
-
-_PRIORITIES = {"thuong": 0, "khan": 1, "thuong-khan": 2, "hoa-toc": 3}
 
 
 @dataclass(frozen=True)
@@ -89,8 +87,9 @@ def _document(config: Config, draft: Draft) -> Document:
     agency = config.agency_of(draft.sender) if draft.sender else config.agency[0]
     if agency is None or (not draft.sender and len(config.agency) > 1):
         raise ContentError("rules.not-our-agency", where="--from", code=draft.sender or "?")
-    if draft.priority not in _PRIORITIES:
-        raise _value("send", "--priority", draft.priority, f"one of {', '.join(_PRIORITIES)}")
+    priority = PRIORITIES.get(draft.priority)
+    if priority is None:
+        raise _value("send", "--priority", draft.priority, f"one of {', '.join(PRIORITIES)}")
     issued = _date(draft.date)
     code = f"{draft.number}/{draft.notation}"
     return Document(
@@ -102,7 +101,7 @@ def _document(config: Config, draft: Draft) -> Document:
         promulgated=issued,
         type_name=draft.type_name,
         subject=draft.subject,
-        priority=Priority(_PRIORITIES[draft.priority]),
+        priority=priority,
         secrecy=draft.secrecy,
     )
 

@@ -19,7 +19,6 @@ import mimetypes
 import os
 import shutil
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
 
@@ -28,9 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from lienthong import (
     Batch,
     BrokenItem,
-    Business,
     Capabilities,
-    Change,
     Connection,
     ContentError,
     Delivery,
@@ -42,28 +39,19 @@ from lienthong import (
     MessageKind,
     Organization,
     PartRole,
-    Priority,
     Probe,
     Receipt,
-    Replacement,
-    Signer,
     Staff,
     StatusCode,
     StatusItem,
     StatusReport,
     Unavailable,
-    document_id,
     hookimpl,
     read_chunks,
     vietnam_time,
 )
+from lienthong.metadata import DocumentMetadata, Strict, as_document
 
-_PRIORITIES = {
-    "thuong": Priority.NORMAL,
-    "khan": Priority.URGENT,
-    "thuong-khan": Priority.VERY_URGENT,
-    "hoa-toc": Priority.FLASH,
-}
 _FOLDERS = ("outbox", "sent", "rejected", "inbox", "status", "status/done", "status/rejected")
 
 
@@ -78,52 +66,7 @@ class FolderConfig(BaseModel):
     )
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class _Signer(_Strict):
-    name: str = ""
-    position: str = ""
-    competence: str = ""
-
-
-class _Reference(_Strict):
-    organ: str
-    code: str = ""
-    date: str = ""
-    document_id: str = ""
-
-
-class Metadata(_Strict):
-    """What NAME.json says of a document."""
-
-    sender: str = Field("", alias="from", description="agency code; default: the connection's only agency")
-    to: tuple[str, ...] = Field(min_length=1)
-    number: str
-    notation: str
-    promulgated: date = Field(alias="date")
-    type: str = "Công văn"
-    subject: str
-    content: str = ""
-    place: str = ""
-    signer: _Signer = _Signer()
-    priority: Literal["thuong", "khan", "thuong-khan", "hoa-toc"] = "thuong"
-    secrecy: str = ""
-    due: date | None = None
-    pages: int | None = None
-    paper: bool = False
-    responds_to: tuple[_Reference, ...] = ()
-    to_places: tuple[str, ...] = ()
-    main: str = ""
-    attachments: tuple[str, ...] = ()
-    document_id: str = ""
-    business: Literal["new", "recall", "update", "replace"] = "new"
-    reason: str = ""
-    concerns: str = Field("", description="DocumentId of the document that is recalled, updated or replaced")
-
-
-class StatusDrop(_Strict):
+class StatusDrop(Strict):
     """What a file in ``status/`` says. ``document`` is the id in van-ban.json, or the DocumentId."""
 
     document: str
@@ -267,8 +210,8 @@ def _document(connection: Connection, files: list[Path]) -> DocumentItem:
     missing = [file.name for file in others if not file.is_file()]
     if missing:
         raise ContentError("folder.file-missing", where=metadata.name, names=", ".join(missing))
-    values = _parsed(Metadata, metadata)
-    document = _as_document(values, _sender(connection, values.sender, metadata.name))
+    values = _parsed(DocumentMetadata, metadata)
+    document = as_document(values, _sender(connection, values.sender, metadata.name))
     sources = tuple(
         _file_source(file, PartRole.MAIN if file.name == values.main else PartRole.ATTACHMENT) for file in others
     )
@@ -296,54 +239,6 @@ def _sender(connection: Connection, code: str, where: str) -> Organization:
             "folder.from", where=f"{where}: from", code=code or "?", ours=", ".join(a.code for a in ours)
         )
     return found
-
-
-def _as_document(values: Metadata, sender: Organization) -> Document:
-    code = f"{values.number}/{values.notation}"
-    own_id = values.document_id or document_id(sender.code, values.promulgated, code)
-    kind = Business[values.business.upper()]
-    return Document(
-        sender=sender,
-        recipients=tuple(Organization(code=code) for code in values.to),
-        document_id=own_id,
-        number=values.number,
-        notation=values.notation,
-        promulgated=values.promulgated,
-        type_name=values.type,
-        subject=values.subject,
-        content=values.content,
-        place=values.place,
-        signer=Signer(
-            full_name=values.signer.name, position=values.signer.position, competence=values.signer.competence
-        ),
-        due=values.due,
-        priority=_PRIORITIES[values.priority],
-        pages=values.pages,
-        paper=values.paper,
-        responds_to=tuple(_as_reference(reference) for reference in values.responds_to),
-        to_places=values.to_places,
-        secrecy=values.secrecy,
-        change=_as_change(values, kind),
-    )
-
-
-def _as_change(values: Metadata, kind: Business) -> Change:
-    replaces = (Replacement(document_id=values.concerns, organs=values.to),) if kind is Business.REPLACE else ()
-    named = values.concerns if kind in (Business.RECALL, Business.UPDATE) else ""
-    return Change(
-        kind=kind,
-        reason=values.reason,
-        document_id=named,
-        content_changed=kind is Business.UPDATE,
-        replaces=replaces if values.concerns else (),
-    )
-
-
-def _as_reference(reference: _Reference) -> DocumentReference:
-    when = date.fromisoformat(reference.date) if reference.date else None
-    return DocumentReference(
-        organ=reference.organ, code=reference.code, promulgated=when, document_id=reference.document_id
-    )
 
 
 def _file_source(file: Path, role: PartRole) -> FileSource:

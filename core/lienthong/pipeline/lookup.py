@@ -86,18 +86,8 @@ def waits_for(reader: Reader, row: MessageRow) -> MessageRow | None:
 
     Deliveries keep their order from there on, so this keeps a recall from overtaking its original.
     """
-    earlier = reader.messages(
-        message.c.lineage == row.lineage,
-        message.c.direction == "out",
-        message.c.state.in_(("cleared", "awaiting-signature")),
-        message.c.id != row.id,
-        sa.or_(
-            message.c.created_at < row.created_at,
-            sa.and_(message.c.created_at == row.created_at, message.c.id < row.id),
-        ),
-        limit=1,
-    )
-    return next(iter(earlier), None)
+    unpackaged = (other for other in reader.unpackaged(row.lineage) if other.id != row.id)
+    return next((other for other in unpackaged if (other.created_at, other.id) < (row.created_at, row.id)), None)
 
 
 def asks_back(row: MessageRow) -> bool:
@@ -107,13 +97,8 @@ def asks_back(row: MessageRow) -> bool:
 
 def asked_back_from(reader: Reader, row: MessageRow) -> frozenset[str]:
     """Recipients from whom a document is already asked back, though it has not left yet."""
-    waiting = reader.messages(
-        message.c.lineage == row.lineage,
-        message.c.concerns == row.id,
-        message.c.direction == "out",
-        message.c.state == "cleared",
-    )
-    return frozenset(code for found in waiting if asks_back(found) for code in recipients_to_tell(found.content))
+    waiting = (other for other in reader.unpackaged(row.lineage) if other.concerns == row.id and asks_back(other))
+    return frozenset(code for other in waiting for code in recipients_to_tell(other.content))
 
 
 def sent_to(reader: Reader, recall: MessageRow, recipients: Sequence[str]) -> list[DeliveryRow]:

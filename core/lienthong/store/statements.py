@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from lienthong.store.schema import agency, delivery, event, message
+from lienthong.store.schema import agency, delivery, event, message, wire
 
 _OPEN = ("ready", "sending", "unknown", "offered")
 
@@ -21,6 +21,7 @@ NOW, OWNER, UNTIL = _given("now"), _given("owner"), _given("until")
 
 last_hash = sa.select(event.c.hash).order_by(event.c.seq.desc()).limit(1)
 append_event = event.insert().values({c.name: _given(c.name) for c in event.c if c.name != "seq"})
+append_wire = wire.insert().values({c.name: _given(c.name) for c in wire.c if c.name != "seq"})
 add_message = message.insert().values({c.name: _given(c.name) for c in message.c})
 add_delivery = delivery.insert().values({c.name: _given(c.name) for c in delivery.c if c.name != "seq"})
 message_by_id = sa.select(message).where(message.c.id == _given("id"))
@@ -28,6 +29,11 @@ message_by_source = sa.select(message).where(
     message.c.connection == _given("connection"),
     message.c.kind == _given("kind"),
     message.c.source_id == _given("source_id"),
+)
+unpackaged = sa.select(message).where(
+    message.c.lineage == _given("lineage"),
+    message.c.direction == "out",
+    message.c.state.in_(("cleared", "awaiting-signature")),
 )
 agency_seen_at = sa.select(agency.c.seen_at).where(
     agency.c.connection == _given("connection"), agency.c.code == _given("code")
