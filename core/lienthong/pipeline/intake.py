@@ -32,7 +32,6 @@ from lienthong.store.rows import MessageRow, encode
 from lienthong.store.store import Transaction
 
 _DIRECTORY_FRESH_SECONDS = 600.0
-_HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +82,7 @@ def _stored_part(adapter: Adapter, origin: Origin, file: FileSource) -> Part:
     with adapter.store.blobs.writing() as writer:
         adapter.connections[origin.connection].save(file.save, writer).result()  # type: ignore[arg-type]
     blob = writer.blob()
-    with adapter.store.blobs.open(blob.sha256) as stored:
-        found = detect_media_type(stored.read(_HEAD_BYTES), file.name)
+    found = detect_media_type(writer.head, file.name)
     return Part(
         role=file.role,
         name=file.name,

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 from lienthong.config import AgencySettings
 from lienthong.errors import ContentError, Unavailable
-from lienthong.hookspecs import BrokenItem, DocumentItem, Item, Pending, StatusItem
+from lienthong.hookspecs import BrokenItem, DocumentItem, Item, OpenPart, Pending, StatusItem
 from lienthong.model import Document, DocumentReference, Message, MessageKind, Part, TraceHop
 from lienthong.pipeline import intake, lookup
 from lienthong.pipeline.adapter import Adapter
@@ -82,7 +82,9 @@ def prepare(adapter: Adapter, row: MessageRow) -> MessageRow:
         if isinstance(signed, MessageRow):
             return signed
         content = signed
-    made = [(code, *_package(adapter, row, agency, content, code)) for code in lookup.recipients_to_tell(content)]
+    open_part = _opener(adapter, row, content)
+    recipients = lookup.recipients_to_tell(content)
+    made = [(code, *_package(adapter, row, agency, content, code, open_part)) for code in recipients]
     now = adapter.seconds()
     with adapter.store.write() as tx:
         untold = _never_left(tx, row, [code for code, *_ in made], now)
@@ -145,8 +147,19 @@ def _never_left(tx: Transaction, row: MessageRow, recipients: Sequence[str], now
     return frozenset(recipients) - left
 
 
+def _opener(adapter: Adapter, row: MessageRow, content: Message) -> OpenPart:
+    """Opens parts for packaging, each checked against the digest of its intake; what was signed a moment ago was hashed
+    in the same breath."""
+    taken_in = {part.sha256 for part in row.document.parts} if isinstance(content, Document) else frozenset()
+
+    def open_part(part: Part) -> BinaryIO:
+        return adapter.open_part(part) if part.sha256 in taken_in else adapter.store.blobs.open(part.sha256)
+
+    return open_part
+
+
 def _package(
-    adapter: Adapter, row: MessageRow, agency: AgencySettings, content: Message, recipient: str
+    adapter: Adapter, row: MessageRow, agency: AgencySettings, content: Message, recipient: str, open_part: OpenPart
 ) -> tuple[str, int]:
     """One packet for one recipient. What goes in depends on stored facts only, so packaging again gives the same."""
     if isinstance(content, Document):
@@ -155,7 +168,7 @@ def _package(
         content = replace(content, recipients=only, trace=(hop,))
     with adapter.store.blobs.writing() as writer:
         axis = adapter.connections[agency.axis]
-        axis.call("package", message=content, open_part=adapter.open_part, sink=writer).result()
+        axis.call("package", message=content, open_part=open_part, sink=writer).result()
     return writer.blob().sha256, writer.blob().size
 
 

@@ -5,7 +5,6 @@ Each process opens the signer's connection itself, once, so that a key is loaded
 
 from __future__ import annotations
 
-import mmap
 import multiprocessing
 import os
 import shutil
@@ -120,10 +119,14 @@ def _sign(connection: OpenConnection, order: SigningOrder) -> pades.Parked | Non
 
 def _may_be_signed(source: Path) -> bool:
     """A quick look that saves parsing the usual, unsigned file twice."""
-    if source.stat().st_size == 0:
-        return False
-    with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(b"/ByteRange") >= 0 or content.find(b"/ObjStm") >= 0
+    overlap = b""
+    with source.open("rb") as file:
+        while chunk := file.read(1024 * 1024):
+            window = overlap + chunk
+            if b"/ByteRange" in window or b"/ObjStm" in window:
+                return True
+            overlap = chunk[-16:]
+    return False
 
 
 _place: tuple[Path, Path] | None = None

@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from lienthong.errors import StorageFull, StoreError
 
+HEAD_BYTES = 4096
 _NAME = re.compile(r"[0-9a-f]{64}")
 
 
@@ -35,6 +36,8 @@ class BlobWriter:
     """An open blob. ``write`` may be given to anything that streams."""
 
     def __init__(self, file: BinaryIO) -> None:
+        self.head = b""
+        """The first bytes, for whoever must know what kind of file this is."""
         self._file = file
         self._hash = hashlib.sha256()
         self._size = 0
@@ -42,6 +45,8 @@ class BlobWriter:
     def write(self, data: bytes) -> int:
         self._hash.update(data)
         self._size += len(data)
+        if len(self.head) < HEAD_BYTES:
+            self.head += data[: HEAD_BYTES - len(self.head)]
         with disk_errors():
             return self._file.write(data)
 

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -315,7 +315,7 @@ class Transaction(Reader):
                 "delivery_key": delivery_key,
                 "connection": connection,
                 "hook": hook,
-                "exchange": json.dumps(asdict(exchange), ensure_ascii=False),
+                "exchange": json.dumps(vars(exchange), ensure_ascii=False),
             }
             for exchange in exchanges
         ]
