@@ -1,7 +1,7 @@
 """The design's rules about who may know whom, and how large things may grow.
 
     cli > api > daemon > pipeline > reports | evidence > views > registry | store
-        > signing | edxml | rules | http > config | hookspecs > errors | model | tomltext
+        > signing | edxml | rules | http > config | hookspecs | metadata > errors | model | tomltext
 
 Each layer imports only layers to its right; ``|`` stands between modules that do not know each other. Built-in
 offices and all plugins see the public names only.
@@ -31,15 +31,15 @@ LAYERS = (
     {"views"},
     {"registry", "store"},
     {"signing", "edxml", "rules", "http"},
-    {"config", "hookspecs"},
+    {"config", "hookspecs", "metadata"},
     {"errors", "model", "tomltext"},
 )
 PUBLIC = {"lienthong", "lienthong.http", "lienthong.edxml"}
-# A mapping file is TOML too, and its mistakes are named with their lines.
+# A mapping file is TOML too, with lines to name; the drop folder and the API share their words.
 SEEN_BY = {
     "lienthong_vnpt": PUBLIC,
     "lienthong_generic_rest": PUBLIC | {"lienthong.tomltext"},
-    "lienthong.offices": PUBLIC,
+    "lienthong.offices": PUBLIC | {"lienthong.metadata"},
 }
 VENDORS = ("vnpt", "viettel", "vxp", "ioffice", "voffice", "bkav")
 LONGEST_FILE, LONGEST_FUNCTION = 500, 60

@@ -143,6 +143,11 @@ def test_an_error_says_what_happened_where_and_what_to_do_next():
     assert error.text("vi").startswith("Hết hạn giữ 7 khi đang xử lý")
 
 
+def test_an_error_keeps_its_facts_for_machines():
+    error = LienthongError("peer.busy", where="here", peer="trục", status=503)
+    assert (error.code, error.where, error.facts) == ("peer.busy", "here", {"peer": "trục", "status": 503})
+
+
 def test_a_missing_fact_leaves_a_question_mark_and_never_a_crash():
     assert LienthongError("store.lease-lost").text("en").startswith("The lease of ? ended")
 

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import socket
+import threading
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 
@@ -165,6 +166,33 @@ def test_a_silent_peer_does_not_outlast_the_deadline(peer_of, client_of, effect,
     started = datetime.now(UTC)
     with pytest.raises(kind):
         client_of(deadline_seconds=0.3).call("POST", peer_of(keep_silent).url, effect=effect)
+    assert datetime.now(UTC) - started < timedelta(seconds=3)
+
+
+def dripping(head: bytes, endless: bytes):
+    """Says ``head``, then ``endless`` again and again, a piece every 20 ms, for as long as somebody listens."""
+
+    def behave(connection: socket.socket) -> None:
+        connection.sendall(head)
+        for _ in range(1000):
+            connection.sendall(endless)
+            threading.Event().wait(0.02)
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    "drip",
+    [
+        dripping(b"HTTP/1.1 200 OK\r\n", b"X-More: 1\r\n"),
+        dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"),
+    ],
+    ids=["headers", "body"],
+)
+def test_a_dripping_peer_does_not_outlast_the_deadline(peer_of, client_of, drip):
+    started = datetime.now(UTC)
+    with pytest.raises(OutcomeUnknown):
+        client_of(deadline_seconds=0.4).call("POST", peer_of(drip).url, effect=True)
     assert datetime.now(UTC) - started < timedelta(seconds=3)
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,9 +28,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+import httpcore
 import httpx
 import tenacity
 from pydantic import BaseModel, ConfigDict, Field
@@ -196,6 +198,7 @@ class HttpClient:
         limit: float,
     ) -> Answer:
         started, until = self._now(), time.monotonic() + limit
+        token = _until.set(until)
         clock, trip, error, content = time.monotonic(), _Trip(), "", b""
         try:
             request = self._request(method, url, headers, params, body, trip, until)
@@ -211,6 +214,7 @@ class HttpClient:
             error = problem.code
             raise
         finally:
+            _until.reset(token)
             self._record(method, url, headers, params, visible, started, clock, trip, content, error)
 
     def _request(
@@ -242,7 +246,7 @@ class HttpClient:
             trip.answer_headers = {name.lower(): value for name, value in response.headers.items()}
             streaming = sink is not None and response.is_success
             limit = settings.max_download_bytes if streaming else settings.max_answer_bytes
-            for chunk in response.iter_bytes(_CHUNK):
+            for chunk in response.iter_bytes():
                 trip.received += len(chunk)
                 if time.monotonic() > until:
                     raise httpx.ReadTimeout("deadline for the whole call", request=request)
@@ -316,12 +320,11 @@ class HttpClient:
 
     def _opened(self) -> httpx.Client:
         if self._client is None:
-            self._client = httpx.Client(
-                verify=self._tls(),
-                follow_redirects=False,
-                trust_env=False,
-                limits=httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=4.0),
-            )
+            limits = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=4.0)
+            transport = httpx.HTTPTransport(verify=self._tls(), limits=limits, trust_env=False)
+            # httpx hands no network backend through; test_http proves that this one is used.
+            transport._pool._network_backend = _DeadlineBackend()
+            self._client = httpx.Client(transport=transport, follow_redirects=False, trust_env=False)
         return self._client
 
     def _tls(self) -> ssl.SSLContext:
@@ -340,6 +343,47 @@ class HttpClient:
         if parts.scheme == "https" or self._settings.plaintext_reason or _is_loopback(parts.hostname or ""):
             return
         raise ConfigError("peer.plaintext", where=self._peer, url=f"{parts.scheme}://{parts.netloc}")
+
+
+class _Deadline(httpcore.NetworkStream):
+    """A connection whose every wait ends with the whole call, however slowly the other side drips."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _remaining(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _remaining(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        secured = self._stream.start_tls(ssl_context, server_hostname, _remaining(timeout, httpcore.ConnectTimeout))
+        return _Deadline(secured)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _DeadlineBackend(httpcore.SyncBackend):
+    def connect_tcp(self, *arguments: Any, **options: Any) -> httpcore.NetworkStream:
+        return _Deadline(super().connect_tcp(*arguments, **options))
+
+
+_until: ContextVar[float] = ContextVar("call_deadline", default=math.inf)
+
+
+def _remaining(timeout: float | None, expired: type[Exception]) -> float:
+    """Seconds that one wait may take: its own limit, or what is left of the whole call."""
+    left = _until.get() - time.monotonic()
+    if left <= 0:
+        raise expired("deadline for the whole call")
+    return left if timeout is None else min(timeout, left)
 
 
 def _upload(path: Path, trip: _Trip, until: float) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ A job is a command line (``argv``), or one life of a small town (``life``), whic
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import pathlib
@@ -18,11 +19,20 @@ from collections.abc import Callable, Iterator
 
 from town import AGENCIES, B, Desk, await_next_due, document_id
 
-import lienthong_vnpt.vxp  # noqa: F401
 from lienthong.registry import Call, OpenConnection
 from lienthong.store.store import Store, Transaction
 from lienthong_conformance.world import Member
 
+IMPORTED_ONCE = (
+    "lienthong.api.app",
+    "lienthong.cli.documents",
+    "lienthong.cli.running",
+    "lienthong.edxml.reader",
+    "lienthong.edxml.writer",
+    "lienthong.offices.folder",
+    "lienthong.signing.pkcs12",
+    "lienthong_vnpt.vxp",
+)
 LIFE_SECONDS = 20.0
 
 
@@ -133,6 +143,8 @@ def _child(job: dict) -> int:
 
 
 def main() -> None:
+    for module in IMPORTED_ONCE:
+        importlib.import_module(module)
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

@@ -158,7 +158,7 @@ def test_the_reason_is_kept_as_a_code_and_in_vietnamese():
 
 def test_a_setback_is_written_into_the_rows_columns():
     columns = set(after(DELIVERY, raised(Unavailable)).changes())
-    assert columns == {"state", "run_at", "reason", "reason_text", "strikes"}
+    assert columns == {"state", "run_at", "reason", "reason_text", "attempts", "strikes"}
     assert columns <= set(vars(DELIVERY)) & set(vars(MESSAGE))
 
 

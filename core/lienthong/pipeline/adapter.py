@@ -71,6 +71,7 @@ class Adapter:
         """
         now = self.seconds()
         again = run_at or due(row, changes, now)
+        changes = {"attempts": 0, "strikes": 0, **changes}
         if again is not None and again <= now:
             return tx.progress(row, now, **changes, run_at=again)
         return tx.commit(row, now, **changes, run_at=again)

@@ -336,8 +336,8 @@ def match(adapter: Adapter, row: MessageRow) -> MessageRow:
             adapter.note(tx, row, "quarantined", {"code": "status.unknown-document"})
             reason = "status.unknown-document"
             return adapter.step_done(tx, row, state="quarantined", reason=reason, reason_text=text)
-        wait = pause(row.strikes + 1, adapter.config.profile, adapter.chance())
-        return adapter.step_done(tx, row, run_at=now + wait, strikes=row.strikes + 1)
+        wait = pause(row.attempts + 1, adapter.config.profile, adapter.chance())
+        return adapter.step_done(tx, row, run_at=now + wait, attempts=row.attempts + 1)
 
 
 def _join(adapter: Adapter, tx: Transaction, row: MessageRow, full: MessageRow, now: float) -> MessageRow | None:

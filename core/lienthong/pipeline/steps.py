@@ -65,6 +65,7 @@ class Setback:
     run_at: float | None
     reason: str
     text: str
+    attempts: int
     strikes: int
 
     def changes(self) -> dict[str, object]:
@@ -73,6 +74,7 @@ class Setback:
             "run_at": self.run_at,
             "reason": self.reason,
             "reason_text": self.text,
+            "attempts": self.attempts,
             "strikes": self.strikes,
         }
 
@@ -87,24 +89,25 @@ def after_failure(
     """
     delivering = isinstance(row, DeliveryRow)
     waiting = "ready" if delivering and row.state == "sending" else row.state
-    later = now + pause(row.attempts if delivering else row.strikes + 1, profile, chance)
-    text, strikes = error.text("vi"), row.strikes
+    attempts = row.attempts if delivering else row.attempts + 1  # claiming a delivery has counted it
+    later = now + pause(attempts, profile, chance)
+    state, strikes = waiting, row.strikes
+    run_at: float | None = later
     if isinstance(error, Rejected | Refused) and delivering:
         state, run_at = "rejected", None
     elif isinstance(error, Rejected | Refused | ContentError):
         state, run_at = "quarantined", None
     elif isinstance(error, OutcomeUnknown) and delivering:
-        state, run_at = "unknown", later
-    elif isinstance(error, Unavailable | OutcomeUnknown):
-        wished = error.retry_after if isinstance(error, Unavailable) else None
-        state, run_at, strikes = waiting, max(later, now + (wished or 0.0)), strikes + (0 if delivering else 1)
-    elif isinstance(error, StorageFull | SigningError | LeaseLost):
-        state, run_at, strikes = waiting, later, strikes + 1
-    else:
+        state = "unknown"
+    elif isinstance(error, Unavailable):
+        run_at = max(later, now + (error.retry_after or 0.0))
+    elif not isinstance(error, OutcomeUnknown | StorageFull | SigningError | LeaseLost):
         strikes += 1
-        spent = strikes >= profile.strikes
-        state, run_at = ("quarantined", None) if spent else (waiting, later)
-    return Setback(state=state, run_at=run_at, reason=error.code, text=text, strikes=strikes)
+        if strikes >= profile.strikes:
+            state, run_at = "quarantined", None
+    return Setback(
+        state=state, run_at=run_at, reason=error.code, text=error.text("vi"), attempts=attempts, strikes=strikes
+    )
 
 
 def pause(failures: int, profile: Profile, chance: float) -> float:

@@ -81,7 +81,7 @@ def _acknowledge(adapter: Adapter, row: MessageRow) -> MessageRow:
     with adapter.store.write() as tx:
         tx.record_wire(row.connection, "acknowledge", exchanges, message_id=row.id)
         adapter.note(tx, row, "acknowledged", {"stored": stored})
-        return adapter.step_done(tx, row, ack="done", strikes=0)
+        return adapter.step_done(tx, row, ack="done")
 
 
 def _acknowledge_later(
@@ -94,7 +94,7 @@ def _acknowledge_later(
     with adapter.store.write() as tx:
         tx.record_wire(row.connection, "acknowledge", exchanges, message_id=row.id)
         adapter.note(tx, row, "acknowledgement-failed", failure_detail(error))
-        return adapter.step_done(tx, row, run_at=again, strikes=row.strikes + 1)
+        return adapter.step_done(tx, row, run_at=again, attempts=row.attempts + 1)
 
 
 def _failed(adapter: Adapter, row: MessageRow, error: LienthongError) -> None:

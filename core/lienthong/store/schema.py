@@ -78,6 +78,7 @@ Index("message_document", message.c.document_id, message.c.direction)
 Index("message_code", message.c.code, message.c.promulgated)
 Index("message_business_key", message.c.business_key)
 Index("message_lineage", message.c.lineage)
+Index("message_concerns", message.c.concerns, sqlite_where=message.c.concerns != "")
 
 delivery = Table(
     "delivery",
