@@ -113,7 +113,7 @@ def test_an_axis_that_goes_away_between_intake_and_acknowledgement_loses_nothing
     town.axis.script(*(fault(FaultKind.ERROR_BEFORE, operation="updateStatus") for _ in range(6)))
     town.run(lambda: town.b.inbox())
     town.axis.stop()
-    town.run(lambda: any(row.strikes for row in town.b.messages(direction="in")), desks=(town.b,))
+    town.run(lambda: any(row.attempts for row in town.b.messages(direction="in")), desks=(town.b,))
     town.restart_axis()
     town.run()
     assert town.on_the_axis("12") == (1, 1)

@@ -145,6 +145,7 @@ def test_what_is_not_complete_may_still_become_so_and_is_then_named(office, cloc
         ({"business": "withdraw"}, "business"),
         ({"pages": "three"}, "pages"),
         ({"signer": {"full_name": "An"}}, "signer.full_name"),
+        ({"responds_to": [{"organ": "H53.02", "date": "01/02/2026"}]}, "responds_to.0.date"),
     ],
 )
 def test_a_wrong_key_is_named(office, clock, changes, key):

@@ -139,9 +139,18 @@ def test_so_many_crashes_quarantine_an_item(row, strikes, spent):
     assert setback.strikes == strikes + 1
 
 
-@pytest.mark.parametrize("kind", [Unavailable, OutcomeUnknown])
-def test_bad_weather_is_no_strike_against_a_delivery(kind):
-    assert after(replace(DELIVERY, strikes=3), raised(kind)).strikes == 3
+@pytest.mark.parametrize("row", [MESSAGE, DELIVERY], ids=["message", "delivery"])
+@pytest.mark.parametrize("kind", [Unavailable, OutcomeUnknown, StorageFull, SigningError])
+def test_bad_weather_is_no_strike_against_an_item(row, kind):
+    assert after(replace(row, strikes=3), raised(kind)).strikes == 3
+
+
+def test_a_failed_step_counts_as_an_attempt_of_a_message():
+    assert after(replace(MESSAGE, attempts=3), raised(Unavailable)).attempts == 4
+
+
+def test_a_failed_call_was_counted_when_the_delivery_was_claimed():
+    assert after(replace(DELIVERY, attempts=3), raised(Unavailable)).attempts == 3
 
 
 @pytest.mark.parametrize("row", [MESSAGE, DELIVERY], ids=["message", "delivery"])

@@ -7,7 +7,7 @@ import json
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lienthong.store.ledger import GENESIS, event_hash, first_break
@@ -31,13 +31,16 @@ def chained(events) -> list[tuple]:
 
 chains = st.lists(contents, min_size=2, max_size=6).map(chained)
 places = st.integers(0, 4)
+quick = settings(max_examples=40, deadline=None)
 
 
+@quick
 @given(chains)
 def test_an_untouched_chain_has_no_break(rows):
     assert first_break(rows) is None
 
 
+@quick
 @given(chains, places, st.integers(1, 6), texts)
 def test_a_changed_event_is_found(rows, place, column, text):
     place %= len(rows)
@@ -46,12 +49,14 @@ def test_a_changed_event_is_found(rows, place, column, text):
     assert first_break([*rows[:place], tuple(changed), *rows[place + 1 :]]) == rows[place][0]
 
 
+@quick
 @given(chains, places)
 def test_an_event_taken_out_is_found_at_the_one_behind_it(rows, place):
     place %= len(rows) - 1
     assert first_break(rows[:place] + rows[place + 1 :]) == rows[place + 1][0]
 
 
+@quick
 @given(chains, places, contents)
 def test_an_event_put_in_is_found(rows, place, content):
     place %= len(rows) - 1
@@ -60,6 +65,7 @@ def test_an_event_put_in_is_found(rows, place, content):
     assert first_break([*rows[: place + 1], forged, *rows[place + 1 :]]) == rows[place + 1][0]
 
 
+@quick
 @given(chains, places)
 def test_two_events_that_changed_places_are_found(rows, place):
     place %= len(rows) - 1

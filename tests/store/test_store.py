@@ -192,6 +192,15 @@ def test_a_delivery_belongs_to_a_message(store):
         tx.add_delivery(a_delivery("nobody"))
 
 
+def test_a_database_that_cannot_be_read_is_named(store):
+    with sqlite3.connect(database(store)) as raw:
+        raw.execute("DROP TABLE wire")
+    raw.close()
+    with pytest.raises(StoreError) as caught, store.read() as reader:
+        reader.exchanges("M")
+    assert caught.value.code == "store.unusable"
+
+
 # --- opening ------------------------------------------------------------------------------------------------------
 
 

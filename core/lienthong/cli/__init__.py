@@ -207,7 +207,7 @@ def plugins_show(
 ) -> None:
     """One plugin: hooks, capabilities, and every configuration key.
 
-    Example: lienthong plugins show vxp
+    Example: lienthong plugins show folder
     """
     from lienthong.cli.plugins import show_plugin
 
