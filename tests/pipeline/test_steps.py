@@ -203,3 +203,13 @@ def test_pauses_double_up_to_the_cap_and_are_spread_over_their_upper_half(failur
 def test_a_pause_is_never_longer_than_the_cap(failures, chance, first, cap):
     profile = Profile(retry_first_seconds=first, retry_cap_seconds=cap)
     assert 0 < pause(failures, profile, chance) <= cap
+
+
+@pytest.mark.parametrize("kind", [ContractViolation, PluginError, StoreError, StorageFull])
+def test_a_crash_while_sending_leaves_the_outcome_unknown(kind):
+    assert after(replace(DELIVERY, state="sending"), raised(kind)).state == "unknown"
+
+
+@pytest.mark.parametrize("wish", [float("inf"), 1e12])
+def test_a_peers_wish_has_an_end(wish):
+    assert after(DELIVERY, raised(Unavailable, retry_after=wish)).run_at <= NOW + 86_400

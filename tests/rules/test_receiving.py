@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import replace
 from itertools import product
 
@@ -141,3 +142,9 @@ def test_what_a_secret_says_is_not_told_to_the_clerk(document):
         assert admission.hold == "received.secret"
         assert admission.lines == ()
         assert document.subject not in admission.refusal
+
+
+@pytest.mark.parametrize("subject", ["Kế hoạch Z (tối mật)", unicodedata.normalize("NFD", "[MẬT] Z")])
+def test_a_received_document_with_a_mark_in_its_subject_is_held(document, subject):
+    admission = admit(replace(document, subject=subject), (), Profile(), addressed_to_us=True, known_original=True)
+    assert admission.hold == "received.secret"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -176,3 +177,9 @@ def test_a_refusal_for_secrecy_says_nothing_about_the_document(document):
         refuse_secret(replace(document, subject="Kế hoạch Z (tối mật)", secrecy="tối mật"))
     assert caught.value.facts == {}
     assert "Kế hoạch" not in caught.value.text("vi")
+
+
+@pytest.mark.parametrize("form", ["NFD", "NFKD"])
+def test_a_decomposed_mark_keeps_a_document_here(document, form):
+    with pytest.raises(Refused):
+        refuse_secret(replace(document, subject=unicodedata.normalize(form, "Kế hoạch Z (TỐI MẬT)")))

@@ -34,9 +34,9 @@ def report(code: str, description: str = "Lý do") -> StatusReport:
     )
 
 
-def allowed(code: str, *sent: str, asked: tuple[Business, ...] = ()) -> bool:
+def allowed(code: str, *sent: str, asked: tuple[Business, ...] = (), recall_agreed: bool = False) -> bool:
     try:
-        check_report(report(code), [StatusCode(before) for before in sent], asked)
+        check_report(report(code), [StatusCode(before) for before in sent], asked, recall_agreed=recall_agreed)
     except Refused:
         return False
     return True
@@ -93,7 +93,7 @@ def test_nobody_answers_what_was_not_asked(sent, answer):
 
 @given(st.sampled_from(PROGRESS), st.sampled_from(["03", "04", "05"]))
 def test_after_agreeing_to_a_recall_nothing_goes_on(code, last):
-    assert not allowed(code, "01", last, "15", asked=(Business.RECALL,))
+    assert not allowed(code, "01", last, "15", asked=(Business.RECALL,), recall_agreed=True)
 
 
 @given(st.sampled_from(PROGRESS), st.sampled_from(list(TABLE)), answers)
@@ -134,3 +134,13 @@ def test_a_sender_may_ask_for_its_document_back_at_any_time(sent):
 def test_a_refusal_names_both_statuses():
     with pytest.raises(Refused, match="Status 06 cannot follow 01"):
         check_report(report("06"), [StatusCode.ARRIVED], ())
+
+
+@pytest.mark.parametrize("answer", ["15", "16"])
+def test_a_replacement_is_not_answered(answer):
+    assert not allowed(answer, "01", "03", asked=(Business.REPLACE,))
+
+
+@pytest.mark.parametrize("sent", [(), ("01", "02")])
+def test_what_was_refused_or_never_arrived_is_not_agreed_to(sent):
+    assert not allowed("15", *sent, asked=(Business.RECALL,))

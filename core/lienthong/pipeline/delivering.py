@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from lienthong.errors import LienthongError
+from lienthong.errors import LienthongError, Rejected
 from lienthong.hookspecs import Attempt, Delivery, Receipt
 from lienthong.model import Document, MessageKind
 from lienthong.pipeline import intake
@@ -119,13 +119,15 @@ def _reconcile(
         known_peer_ids=known,
     )
     call = peer.call("reconcile", attempt=attempt)
-    if call.error is not None:
+    if call.error is not None and not isinstance(call.error, Rejected):
         failed(adapter, row, message, call.error, call)
         return
     answer = call.answer
     with adapter.store.write() as tx:
         tx.record_wire(row.connection, call.hook, call.exchanges, message_id=message.id, delivery_key=row.key)
-        if answer.outcome == "delivered":
+        if answer is None:  # the question was refused, which is no verdict on the message
+            _not_found(adapter, tx, row, message, certain=False)
+        elif answer.outcome == "delivered":
             settle(adapter, tx, row, message, answer.receipt or Receipt(peer_id=""), found_by="reconcile")
         else:
             _not_found(adapter, tx, row, message, certain=answer.outcome == "not-delivered")

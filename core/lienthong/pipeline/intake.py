@@ -216,7 +216,12 @@ def submit_status(adapter: Adapter, origin: Origin, report: StatusReport) -> Mes
         subject = _subject_of(tx, report)
         if report.code is not StatusCode.RECALL_REQUESTED:
             _refuse_too_early(tx, subject)
-        statuses.check_report(report, lookup.statuses_sent(tx, subject.id), lookup.changes_requested(tx, subject.id))
+        statuses.check_report(
+            report,
+            lookup.statuses_sent(tx, subject.id),
+            lookup.changes_requested(tx, subject.id),
+            recall_agreed=lookup.recall_agreed(tx, subject.id),
+        )
         full = replace(report, about=_reference(subject, report))
         row = _status_row(adapter, origin, full, subject, adapter.seconds())
         tx.add_message(row)

@@ -65,6 +65,19 @@ def changes_requested(reader: Reader, document_id: str) -> list[Business]:
     return packets + [Business.RECALL for row in reports if row.status == StatusCode.RECALL_REQUESTED]
 
 
+def recall_agreed(reader: Reader, document_id: str) -> bool:
+    """Whether the receiver agreed (15) after the sender had asked for a received document back."""
+    requests = [
+        row.created_at
+        for kind in (MessageKind.DOCUMENT, MessageKind.STATUS)
+        for row in _about(reader, document_id, direction="in", kind=kind)
+        if asks_back(row)
+    ]
+    answers = _about(reader, document_id, direction="out", kind=MessageKind.STATUS)
+    agreed = [row.created_at for row in answers if row.status == StatusCode.CHANGE_AGREED]
+    return bool(requests and agreed) and min(requests) <= max(agreed)
+
+
 def _about(reader: Reader, document_id: str, *, direction: str, kind: MessageKind) -> list[MessageRow]:
     return reader.messages(
         message.c.concerns == document_id,
@@ -91,7 +104,7 @@ def waits_for(reader: Reader, row: MessageRow) -> MessageRow | None:
 
 
 def asks_back(row: MessageRow) -> bool:
-    """Whether a message of ours recalls one, in either form."""
+    """Whether a message recalls another, in either form."""
     return row.business == Business.RECALL or row.status == StatusCode.RECALL_REQUESTED
 
 

@@ -26,6 +26,7 @@ from lienthong.errors import (
 )
 from lienthong.store.rows import DeliveryRow, MessageRow
 
+_LONGEST_WISH_SECONDS = 86_400.0
 ACK_WANTED = frozenset({"due", "failed-due"})
 
 
@@ -88,7 +89,7 @@ def after_failure(
     reconciliation; anything else is a strike, and enough strikes quarantine it.
     """
     delivering = isinstance(row, DeliveryRow)
-    waiting = "ready" if delivering and row.state == "sending" else row.state
+    waiting = _state_after(row, error)
     attempts = row.attempts if delivering else row.attempts + 1  # claiming a delivery has counted it
     later = now + pause(attempts, profile, chance)
     state, strikes = waiting, row.strikes
@@ -100,7 +101,7 @@ def after_failure(
     elif isinstance(error, OutcomeUnknown) and delivering:
         state = "unknown"
     elif isinstance(error, Unavailable):
-        run_at = max(later, now + (error.retry_after or 0.0))
+        run_at = max(later, now + min(error.retry_after or 0.0, _LONGEST_WISH_SECONDS))
     elif not isinstance(error, OutcomeUnknown | StorageFull | SigningError | LeaseLost):
         strikes += 1
         if strikes >= profile.strikes:
@@ -108,6 +109,13 @@ def after_failure(
     return Setback(
         state=state, run_at=run_at, reason=error.code, text=error.text("vi"), attempts=attempts, strikes=strikes
     )
+
+
+def _state_after(row: MessageRow | DeliveryRow, error: LienthongError) -> str:
+    """Where an item waits. What broke off while it was being sent may have arrived, unless nothing was sent."""
+    if row.state != "sending":
+        return row.state
+    return "ready" if isinstance(error, Unavailable) else "unknown"
 
 
 def pause(failures: int, profile: Profile, chance: float) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lienthong.config import Profile
 from lienthong.model import Business, Document, FileVerification, PartRole, Verdict
+from lienthong.rules.secrecy import bears_mark
 
 _KIND_LINES = {
     Business.RECALL: "Bên gửi YÊU CẦU THU HỒI văn bản. Lý do: {reason}. Trả lời bằng trạng thái 15 (đồng ý) hoặc 16.",
@@ -34,7 +35,7 @@ def admit(
     known_original: bool,
 ) -> Admission:
     """Decide about a received document from what it says and what its signatures are worth."""
-    if document.secrecy:
+    if bears_mark(document):
         return Admission(hold="received.secret", refusal="Văn bản có dấu mật, không được gửi qua trục liên thông")
     if not addressed_to_us:
         return Admission(hold="received.not-for-us", refusal="Văn bản không gửi cho cơ quan này (gửi nhầm nơi nhận)")

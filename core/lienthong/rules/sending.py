@@ -10,8 +10,8 @@ from lienthong.config import Profile
 from lienthong.errors import Refused
 from lienthong.hookspecs import Capabilities
 from lienthong.model import VIETNAM, Business, Document, PartRole
+from lienthong.rules.secrecy import bears_mark
 
-_SECRET_MARK = re.compile(r"[(\[]\s*(tuyệt mật|tối mật|mật)\s*[)\]]", re.IGNORECASE)
 _NODE_CODE = re.compile(r"W00\b")
 # Decree 30 Appendix VI Part II, in characters.
 _LONGEST = {"number": 11, "notation": 30, "type_name": 100, "subject": 500}
@@ -33,7 +33,7 @@ def refuse_secret(document: Document) -> None:
 
     :raises Refused: rules.secret
     """
-    if document.secrecy.strip() or _SECRET_MARK.search(document.subject):
+    if bears_mark(document):
         raise Refused("rules.secret")
 
 

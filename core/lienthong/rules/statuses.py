@@ -8,7 +8,7 @@ from lienthong.errors import Refused
 from lienthong.model import Business, StatusCode, StatusReport
 
 _AFTER: dict[StatusCode | None, frozenset[str]] = {
-    None: frozenset({"01", "02", "03"}),
+    None: frozenset({"01"}),
     StatusCode.ARRIVED: frozenset({"02", "03"}),
     StatusCode.REFUSED: frozenset(),
     StatusCode.ACCEPTED: frozenset({"04", "05", "06"}),
@@ -17,15 +17,20 @@ _AFTER: dict[StatusCode | None, frozenset[str]] = {
     StatusCode.COMPLETED: frozenset(),
 }
 _ANSWERS = frozenset({StatusCode.CHANGE_AGREED, StatusCode.CHANGE_DECLINED})
+_ANSWERED = frozenset({Business.RECALL, Business.UPDATE})
 
 
 def check_report(
-    report: StatusReport, sent_before: Sequence[StatusCode], changes_requested: Sequence[Business]
+    report: StatusReport,
+    sent_before: Sequence[StatusCode],
+    changes_requested: Sequence[Business],
+    *,
+    recall_agreed: bool = False,
 ) -> None:
     """Refuse a status that the receiver of a document must not send now.
 
     ``sent_before``: the statuses sent about this document so far, oldest first. ``changes_requested``: what its sender
-    has asked for since (a recall by status 13 counts as RECALL).
+    has asked for since (a recall by status 13 counts as RECALL). ``recall_agreed``: 15 was sent after a recall.
 
     :raises Refused: status.*
     """
@@ -33,13 +38,11 @@ def check_report(
         raise Refused("status.no-reason", where="description", code=report.code.value)
     if report.code is StatusCode.RECALL_REQUESTED:
         return
-    if report.code in _ANSWERS:
-        if not changes_requested:
-            raise Refused("status.nothing-to-answer", where="code", code=report.code.value)
-        return
     progress = [code for code in sent_before if code not in _ANSWERS]
-    recalled = StatusCode.CHANGE_AGREED in sent_before and Business.RECALL in changes_requested
     last = progress[-1] if progress else None
-    if recalled or report.code.value not in _AFTER[last]:
-        shown = "15 (thu hồi)" if recalled else (last.value if last else "-")
+    if report.code in _ANSWERS:
+        if last in (None, StatusCode.REFUSED) or not _ANSWERED.intersection(changes_requested):
+            raise Refused("status.nothing-to-answer", where="code", code=report.code.value)
+    elif recall_agreed or report.code.value not in _AFTER[last]:
+        shown = "15 (thu hồi)" if recall_agreed else (last.value if last else "-")
         raise Refused("status.order", where="code", code=report.code.value, last=shown)
