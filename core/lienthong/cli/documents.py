@@ -158,7 +158,7 @@ def _list_row(view: dict[str, object]) -> tuple[object, ...]:
         other = ", ".join(f"{d['recipient']}:{d['last_status'] or d['state']}" for d in deliveries)
     else:
         other = str(view["peer"])
-    return view["id"], arrow, view["code"], str(view["subject"])[:60], other, view["state"]
+    return view["id"], arrow, view["code"], str(view["subject"])[:60], other, view["overall"]
 
 
 def show_trace(config_file: Path, reference: str, *, json_out: bool, lang: str) -> int:

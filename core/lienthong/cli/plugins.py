@@ -16,8 +16,11 @@ def show_plugins(*, json_out: bool) -> None:
     if json_out:
         print_json(plugins)
         return
-    rows = [(p["name"], p["role"], p["state"], p["distribution"], p["summary"] or p["problem"]) for p in plugins]
-    print_table(("plugin", "role", "state", "from", "what it is, or why not"), rows)
+    rows = [
+        (*(p[k] for k in ("name", "role", "state", "tried", "distribution")), p["summary"] or p["problem"])
+        for p in plugins
+    ]
+    print_table(("plugin", "role", "state", "tried on a real peer", "from", "what it is, or why not"), rows)
 
 
 def show_plugin(name: str, *, json_out: bool) -> int:
@@ -47,6 +50,7 @@ def _described(plugin: Plugin) -> dict[str, Any]:
         "problem": plugin.problem,
         "distribution": plugin.distribution,
         "summary": manifest.summary if manifest else "",
+        "tried": ("yes" if manifest.evidence else "unverified") if manifest else "",
         "evidence": (manifest.evidence or "unverified against a real peer") if manifest else "",
         "hooks": sorted(plugin.hooks),
         "missing_hooks": sorted(set(HOOK_NAMES) - plugin.hooks - {"register_commands"}),
