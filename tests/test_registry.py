@@ -11,6 +11,7 @@ from peers import answer
 
 from lienthong import ConfigError, ContractViolation, Rejected, Unavailable
 from lienthong.config import load
+from lienthong.errors import StorageFull, StoreError
 from lienthong.registry import discover, open_connections
 
 HEAD = """\
@@ -140,6 +141,7 @@ def test_only_the_plugins_that_are_named_are_loaded(install, tmp_path):
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("def broken(:", "SyntaxError: "),
+        ("raise SystemExit(3)", "SystemExit: 3"),
         ("", "The plugin has no describe() hook that returns a Manifest"),
         (HEAD.replace("return Manifest", "raise RuntimeError(1)\n    return Manifest"), "RuntimeError: 1"),
         (HEAD.replace("return Manifest", "return dict"), "The plugin has no describe() hook that returns a Manifest"),
@@ -163,6 +165,12 @@ def test_a_broken_plugin_is_named_with_its_reason_and_the_rest_goes_on(install, 
     assert says in problem_of(install, source)
     assert discover()["broken"].state == "broken"
     assert discover()["folder"].state == "usable"
+
+
+def test_a_hook_may_stand_under_another_function_name(install):
+    source = OFFICE.replace("@hookimpl\ndef deliver", '@hookimpl(specname="deliver")\ndef hand_over')
+    assert problem_of(install, HEAD + source) == ""
+    assert discover()["broken"].hooks == {"describe", "deliver"}
 
 
 @pytest.mark.parametrize("missing", ["fetch", "package", "deliver", "acknowledge"])
@@ -262,6 +270,12 @@ def fetch(connection, cursor):
         ("raise KeyError('docId')", "raised KeyError: 'docId'"),
         ("return 1 / 0", "raised ZeroDivisionError: division by zero"),
         ("return fetch(connection, cursor)", "raised RecursionError"),
+        ("raise SystemExit(3)", "raised SystemExit: 3"),
+        ("return Batch(items=(1,))", "returned a Batch with items that are none: int"),
+        ("return Batch(items=(None, 'a', None))", "returned a Batch with items that are none: NoneType, str"),
+        ("return Batch(items=None)", "returned a Batch whose items are a NoneType, not a tuple"),
+        ("return Batch(items=iter(()))", "returned a Batch whose items are a tuple_iterator, not a tuple"),
+        ("return Batch(cursor=7)", "returned a Batch whose cursor is a int, not a str"),
     ],
 )
 def test_whatever_is_not_in_the_contract_is_a_violation(opened, body, says):
@@ -288,6 +302,23 @@ def test_a_hook_that_the_plugin_does_not_have_is_a_violation_and_can_be_asked_fo
     connection = opened("")
     assert not connection.has("probe")
     assert isinstance(connection.call("probe").error, ContractViolation)
+
+
+@pytest.mark.parametrize("kind", ["Refused", "LeaseLost", "KeyConflict", "PluginError", "PeerError", "LienthongError"])
+def test_a_plugin_does_not_speak_for_the_rules_or_the_store(opened, kind):
+    body = f"from lienthong.errors import {kind}; raise {kind}('rules.secret', where='here')"
+    error = opened(REPLACED.format(body)).call("fetch", cursor=None).error
+    assert isinstance(error, ContractViolation)
+    assert f"raised {kind}: " in error.text("en")
+    assert error.__cause__.where == "here"
+
+
+@pytest.mark.parametrize("problem", [StorageFull("store.full"), StoreError("store.no-such-blob", sha256="ab")])
+def test_what_the_store_itself_says_goes_through_a_hook(opened, problem):
+    def no_room(_sink):
+        raise problem
+
+    assert opened("").save(no_room, io.BytesIO()).error is problem
 
 
 @pytest.mark.parametrize("kind", [Rejected, Unavailable])

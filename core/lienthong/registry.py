@@ -22,23 +22,39 @@ import pluggy
 from pydantic import BaseModel
 
 from lienthong.config import Config, plugin_config
-from lienthong.errors import ConfigError, ContractViolation, LienthongError, PluginError
+from lienthong.errors import (
+    ConfigError,
+    ContentError,
+    ContractViolation,
+    LienthongError,
+    OutcomeUnknown,
+    PluginError,
+    Rejected,
+    SigningError,
+    StorageFull,
+    StoreError,
+    Unavailable,
+)
 from lienthong.hookspecs import (
     HOOK_NAMES,
     PROJECT,
     AgencyListing,
     Batch,
+    BrokenItem,
     Capabilities,
     Connection,
     Credential,
+    DocumentItem,
     Hooks,
     Manifest,
+    PacketItem,
     Pending,
     Probe,
     Receipt,
     Reconciliation,
     Save,
     Signature,
+    StatusItem,
 )
 from lienthong.http import Exchange, HttpClient, HttpSettings, recording
 from lienthong.model import Organization
@@ -57,6 +73,9 @@ _ANSWERS: dict[str, tuple[type, ...]] = {
     "directory": (AgencyListing,),
     "probe": (Probe,),
 }
+_ITEMS = (PacketItem, DocumentItem, StatusItem, BrokenItem)
+_CONTRACT = (Rejected, Unavailable, OutcomeUnknown, ContentError, SigningError, ConfigError, StorageFull)
+"""What may leave a hook. A full disk comes from the file that core gave it, a wrong key out of ``Connection.http``."""
 _NEEDED: dict[str, frozenset[str]] = {
     "office": frozenset({"deliver"}),
     "axis": frozenset({"fetch", "package", "deliver", "acknowledge"}),
@@ -103,7 +122,7 @@ def _load(point: EntryPoint) -> Plugin:
         hooks = _checked_hooks(module)
         manifest = module.describe()
         _check_manifest(point.name, manifest, hooks)
-    except Exception as problem:  # the border to foreign code: a plugin may raise anything while it loads
+    except (Exception, SystemExit) as problem:  # the border to foreign code: a plugin may do anything while it loads
         text = problem.text("en") if isinstance(problem, LienthongError) else f"{type(problem).__name__}: {problem}"
         return Plugin(name=point.name, distribution=distribution, problem=text)
     return Plugin(name=point.name, distribution=distribution, module=module, manifest=manifest, hooks=hooks)
@@ -123,7 +142,8 @@ def _checked_hooks(module: Any) -> frozenset[str]:
     implemented = {name for name in HOOK_NAMES if getattr(manager.hook, name).get_hookimpls()}
     for name in implemented:
         wanted = [p for p in inspect.signature(getattr(Hooks, name)).parameters if p != "self"]
-        given = list(inspect.signature(getattr(module, name)).parameters)
+        function = getattr(manager.hook, name).get_hookimpls()[0].function
+        given = list(inspect.signature(function).parameters)
         unknown = [p for p in given if p not in wanted]
         if unknown:
             raise PluginError("plugin.arguments", hook=name, unknown=", ".join(unknown), wanted=", ".join(wanted))
@@ -206,26 +226,48 @@ class OpenConnection:
                 answer = function()
                 error = self._violation(hook, answer)
             except LienthongError as problem:
-                error = problem
-            except Exception as problem:  # the border to foreign code
+                error = self._allowed(hook, problem)
+            except (Exception, SystemExit) as problem:  # the border to foreign code; a thread swallows SystemExit
                 error = self._contract(hook, f"raised {type(problem).__name__}: {problem}")
                 error.__cause__ = problem
         seconds = time.monotonic() - started
         self.observe(self.name, hook, seconds, error)
         return Call(hook=hook, answer=answer, error=error, exchanges=tuple(exchanges), seconds=seconds)
 
+    def _allowed(self, hook: str, problem: LienthongError) -> LienthongError:
+        """``problem`` if a hook may raise it. A plain ``StoreError`` is core's own, from a file that it gave the hook;
+        the narrower ones, and ``Refused``, would speak for the store and the rules."""
+        if isinstance(problem, _CONTRACT) or type(problem) is StoreError:
+            return problem
+        error = self._contract(hook, f"raised {type(problem).__name__}: {problem.text('en')}")
+        error.__cause__ = problem
+        return error
+
     def _violation(self, hook: str, answer: object) -> LienthongError | None:
         wanted = _ANSWERS[hook]
-        if isinstance(answer, wanted) and answer is not False:
-            return None
-        names = " or ".join(kind.__name__ for kind in wanted)
-        return self._contract(hook, f"returned {type(answer).__name__}, not {names}")
+        if not isinstance(answer, wanted) or answer is False:
+            names = " or ".join(kind.__name__ for kind in wanted)
+            return self._contract(hook, f"returned {type(answer).__name__}, not {names}")
+        problem = _batch_problem(answer) if isinstance(answer, Batch) else ""
+        return self._contract(hook, problem) if problem else None
 
     def _contract(self, hook: str, problem: str) -> ContractViolation:
         return ContractViolation("plugin.contract", plugin=self.plugin.name, hook=hook, problem=problem)
 
     def close(self) -> None:
         self.connection.http.close()
+
+
+def _batch_problem(batch: Batch) -> str:
+    """What is wrong with a batch, in words; empty when nothing is."""
+    if not isinstance(batch.items, tuple):
+        return f"returned a Batch whose items are a {type(batch.items).__name__}, not a tuple"
+    strange = [type(item).__name__ for item in batch.items if not isinstance(item, _ITEMS)]
+    if strange:
+        return f"returned a Batch with items that are none: {', '.join(sorted(set(strange)))}"
+    if not isinstance(batch.cursor, str | None):
+        return f"returned a Batch whose cursor is a {type(batch.cursor).__name__}, not a str"
+    return ""
 
 
 Observer = Callable[[str, str, float, LienthongError | None], None]

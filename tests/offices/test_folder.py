@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, date, datetime
 
 import pytest
@@ -204,11 +205,11 @@ def test_a_path_that_is_no_folder_is_not_usable(tmp_path, clock):
     assert caught.value.code == "folder.unusable"
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(list(METADATA)), inner, max_size=3),
-    max_leaves=6,
-)
+def json_around(inner):
+    return inner | st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(list(METADATA)), inner, max_size=3)
+
+
+json_values = json_around(json_around(st.none() | st.booleans() | st.integers() | st.text(max_size=5)))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -218,6 +219,92 @@ def test_whatever_the_metadata_says_the_folder_is_still_read(office, clock, valu
     (root(office) / "outbox" / "15.json").write_text(json.dumps({**METADATA, key: value}), "utf-8")
     clock.moment = datetime.fromtimestamp((root(office) / "outbox" / "15.json").stat().st_mtime + 60, UTC)
     assert offered(office)
+
+
+# --- out: which files belong to which drop ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "attachment",
+    ["x" * 300, "a\ud800", "a\0b", "phu-luc/1.pdf", "../1.pdf", "/srv/1.pdf", "..", "15.json", "folder"],
+)
+def test_an_attachment_that_cannot_be_read_keeps_its_document_back_and_no_other(office, clock, attachment):
+    drop(office, name="good", main="good.pdf", attachments=[])
+    drop(office, files={"15.pdf": b"%PDF-"})
+    (root(office) / "outbox" / "folder").mkdir()
+    (root(office) / "outbox" / "15.json").write_text(json.dumps({**METADATA, "attachments": [attachment]}))
+    clock.advance(11)
+    kinds = {item.source_id.rpartition("-")[0]: type(item) for item in offered(office)}
+    assert kinds == {"good": DocumentItem, "15": BrokenItem}
+
+
+def test_a_drop_with_a_strange_attachment_is_moved_away_with_what_is_there(office, clock):
+    drop(office, files={"15.pdf": b"%PDF-"}, attachments=["..", "15.json"])
+    clock.advance(11)
+    (item,) = offered(office)
+    acknowledge(office, item, stored=False, detail="thiếu tệp")
+    assert names(office, f"rejected/{item.source_id}") == ["15.json", "15.pdf", "ly-do.txt"]
+
+
+@pytest.mark.parametrize("where", ["outbox", "status"])
+def test_a_folder_named_like_metadata_is_left_alone(office, clock, where):
+    drop(office)
+    (root(office) / where / "cũ.json").mkdir()
+    clock.advance(11)
+    assert [type(item) for item in offered(office)] == [DocumentItem]
+
+
+@pytest.mark.parametrize("where", ["outbox", "status"])
+def test_a_drop_that_the_disk_cannot_give_is_told_at_every_look_and_stops_no_other(office, where):
+    drop(office)
+    os.symlink("/proc/self/mem", root(office) / where / "16.json")
+    items = {item.source_id[:2]: item for item in offered(office)}
+    assert isinstance(items["15"], DocumentItem)
+    with pytest.raises(Unavailable, match=r"Input/output error.*16\.json"):
+        saved(items["16"])
+
+
+@pytest.mark.parametrize("name", [b"v\xe3n.pdf", b"v\xe3n.json"])
+def test_a_name_that_is_no_utf_8_is_told_once_and_moved_away(office, clock, name):
+    drop(office)
+    with open(os.path.join(os.fsencode(root(office) / "outbox"), name), "wb") as file:
+        file.write(b"x")
+    clock.advance(11)
+    items = {item.source_id[:2]: item for item in offered(office)}
+    assert items["v?"].source_id.encode()
+    acknowledge(office, items["v?"], stored=False, detail="tên tệp sai")
+    assert [item.source_id for item in offered(office)] == [items["15"].source_id]
+
+
+def test_metadata_that_wait_under_a_hidden_name_keep_their_files(office, clock):
+    drop(office, name=".15")
+    clock.advance(11)
+    assert offered(office) == []
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"main": "15.pdf"}', b"[]", b"no JSON"])
+def test_a_json_attachment_belongs_to_its_document(office, clock, content):
+    drop(office, name="z", attachments=["du-lieu.json"], files={"15.pdf": b"%PDF-", "du-lieu.json": content})
+    clock.advance(11)
+    (item,) = offered(office)
+    assert [file.name for file in item.files] == ["15.pdf", "du-lieu.json"]
+    acknowledge(office, item)
+    assert names(office, "outbox") == []
+
+
+def test_a_file_that_is_named_twice_is_one_file(office):
+    drop(office, attachments=["15.pdf"], files={"15.pdf": b"%PDF-"})
+    (item,) = offered(office)
+    assert [file.role for file in item.files] == [PartRole.MAIN]
+
+
+def test_a_copy_with_an_old_date_is_as_new_as_it_lies_here(office, clock):
+    pdf = root(office) / "outbox" / "15.pdf"
+    pdf.write_bytes(b"%PDF-")
+    os.utime(pdf, (1_000_000_000, 1_000_000_000))
+    assert offered(office) == []
+    clock.advance(11)
+    assert [item.error_code for item in offered(office)] == ["folder.no-metadata"]
 
 
 # --- out: acknowledging -------------------------------------------------------------------------------------------
@@ -330,3 +417,23 @@ def test_a_status_is_moved_when_it_was_taken_or_refused(office, stored, where):
         acknowledge(office, item, stored, "" if stored else "không có văn bản", MessageKind.STATUS)
     assert names(office, where) == (["s1.json"] if stored else ["s1.json", "s1.ly-do.txt"])
     assert offered(office) == []
+
+
+def test_a_status_that_nobody_could_read_is_moved_away_although_core_calls_it_a_document(office, clock):
+    drop_status(office, code="7")
+    clock.advance(11)
+    (item,) = offered(office)
+    for _ in range(2):
+        acknowledge(office, item, stored=False, detail="sai", kind=MessageKind.DOCUMENT)
+    assert names(office, "status/rejected") == ["s1.json", "s1.ly-do.txt"]
+    assert (names(office, "sent"), names(office, "rejected"), offered(office)) == ([], [], [])
+
+
+def test_a_folder_that_nothing_can_be_moved_to_is_tried_again(office):
+    drop(office)
+    (item,) = offered(office)
+    (root(office) / "sent" / item.source_id).write_text("in the way")
+    with pytest.raises(Unavailable) as caught:
+        acknowledge(office, item)
+    assert caught.value.code == "folder.unusable"
+    assert len(names(office, "outbox")) == 4

@@ -114,6 +114,29 @@ def test_adopting_what_is_there_already_only_clears_the_file_away(blobs):
     assert files(blobs) == [f"{blob.sha256[:2]}/{blob.sha256}"]
 
 
+@pytest.mark.parametrize("name", ["missing", "folder"])
+def test_what_cannot_be_adopted_is_an_error_of_the_store(blobs, name):
+    (blobs.work / "folder").mkdir()
+    with pytest.raises(StoreError) as caught:
+        blobs.adopt(blobs.work / name)
+    assert (caught.value.code, caught.value.where) == ("store.unusable", str(blobs.work / name))
+
+
+# --- sweeping ---------------------------------------------------------------------------------------------------
+
+
+def test_what_killed_processes_left_is_cleared_away_and_what_is_being_written_stays(blobs):
+    for left in (blobs.work / "0123456789abcdef01234567", blobs.work / "upload" / "0"):
+        left.parent.mkdir(exist_ok=True)
+        left.write_bytes(b"x" * 1000)
+        os.utime(left, (1000.0, 1000.0))
+        os.utime(left.parent, (1000.0, 1000.0))
+    with blobs.writing() as writer:
+        writer.write(b"abc")
+        assert blobs.sweep(older_than=2000.0) == 2
+    assert files(blobs) == [f"{writer.blob().sha256[:2]}/{writer.blob().sha256}"]
+
+
 # --- names ------------------------------------------------------------------------------------------------------
 
 
@@ -128,6 +151,20 @@ def test_a_blob_that_is_not_there_is_named(blobs):
     with pytest.raises(StoreError) as caught:
         blobs.open("ab" * 32)
     assert caught.value.facts == {"sha256": "ab" * 32}
+
+
+def test_a_blob_that_cannot_be_read_is_not_called_missing(blobs):
+    blobs.path("ab" * 32).mkdir(parents=True)
+    with pytest.raises(StoreError) as caught:
+        blobs.open("ab" * 32)
+    assert caught.value.code == "store.unusable"
+
+
+def test_a_store_without_its_folder_cannot_be_written(blobs):
+    blobs.work.rmdir()
+    with pytest.raises(StoreError, match="No such file or directory") as caught:
+        stored(blobs, b"abc")
+    assert caught.value.code == "store.unusable"
 
 
 # --- a full disk ------------------------------------------------------------------------------------------------

@@ -153,6 +153,30 @@ def test_the_first_row_is_protected_too(told):
     assert broken(told) == 2
 
 
+def test_the_last_hash_kept_elsewhere_shows_that_the_end_was_cut_off(told):
+    with told.read() as reader:
+        kept = reader.events("M2")[-1]["hash"]
+    tamper(told, sa.delete(event).where(event.c.seq == 10))
+    assert broken(told) is None, "a shorter chain is whole"
+    with told.read() as reader:
+        assert kept not in {row["hash"] for name in ("M1", "M2") for row in reader.events(name)}
+
+
+@pytest.mark.parametrize("said", ["a\ud800b", "\udc80", "\0", "\u2028"])
+def test_whatever_a_peer_said_can_be_told(told, said):
+    with told.write() as tx:
+        tx.event("M1", "refused", 200.5, actor=said, detail={"said": said})
+    assert broken(told) is None
+    with told.read() as reader:
+        assert reader.events("M1")[-1]["detail"]["said"] == said.replace("\ud800", "?").replace("\udc80", "?")
+
+
+def test_a_whole_second_is_a_time(told):
+    with told.write() as tx:
+        tx.event("M1", "noted", 200, actor="test", detail={})
+    assert broken(told) is None
+
+
 def test_an_inserted_row_is_located(told):
     content = {"at": 1.0, "message_id": "M1", "delivery_key": "", "kind": "x", "actor": "x", "detail": "{}"}
     forged = {"seq": 0, **content, "previous": GENESIS, "hash": event_hash(GENESIS, *content.values())}

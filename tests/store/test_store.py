@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -188,8 +190,93 @@ def test_what_is_written_is_on_the_disk_when_the_transaction_ends(store):
 
 
 def test_a_delivery_belongs_to_a_message(store):
-    with pytest.raises(Exception, match="FOREIGN KEY"), store.write() as tx:
+    with pytest.raises(StoreError, match="FOREIGN KEY") as caught, store.write() as tx:
         tx.add_delivery(a_delivery("nobody"))
+    assert caught.value.code == "store.unusable"
+
+
+def test_a_delivery_stands_only_once(store):
+    (key,) = add_deliveries(store, {})
+    message_id = delivery_of(store, key).message_id
+    with pytest.raises(KeyConflict) as caught, store.write() as tx:
+        tx.add_delivery(a_delivery(message_id, key=key))
+    assert caught.value.facts == {"source_id": key}
+
+
+def test_what_is_no_text_in_a_peers_words_does_not_stop_the_store(store):
+    add(store, a_message(id="M", reason_text="a\ud800"))
+    with store.write() as tx:
+        tx.poll_failed("axis", "b\ud800")
+        tx.replace_agencies("axis", [Organization(code="H53", name="c\ud800")], 1.0)
+        tx.amend_message("M", 2.0, ack_detail="d\ud800")
+    with store.read() as reader:
+        row = reader.message("M")
+        assert (row.reason_text, row.ack_detail, reader.polls()["axis"][1]) == ("a?", "d?", "b?")
+        assert reader.agencies("axis")["H53"].name == "c?"
+
+
+# --- readers ------------------------------------------------------------------------------------------------------
+
+
+def connections(store: Store) -> int:
+    """How often this process has the database itself open."""
+    opened = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.exists()]
+    return opened.count(str(database(store)))
+
+
+def in_threads(count: int, target) -> None:
+    threads = [threading.Thread(target=target, daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_as_many_threads_as_like_may_read_at_once(store):
+    together, counted = threading.Barrier(24, timeout=10), []
+
+    def read():
+        with store.read() as reader:
+            together.wait()
+            counted.append(reader.counts())
+
+    in_threads(24, read)
+    assert counted == [{}] * 24
+
+
+def test_reads_one_after_the_other_share_a_connection_whatever_their_threads(store):
+    message_of(store, "M")
+    before = connections(store)
+    for _ in range(20):
+        in_threads(1, lambda: message_of(store, "M"))
+    assert connections(store) == before
+
+
+def test_a_read_inside_a_write_sees_what_was_before_it(store):
+    seen = []
+
+    def nested():
+        with store.write() as tx:
+            tx.add_message(a_message(id="M"))
+            seen.append(message_of(store, "M"))
+
+    in_threads(1, nested)
+    assert seen == [None]
+
+
+def test_a_read_that_outlives_its_store_closes_its_own_connection(store):
+    with store.read() as reader:
+        store.close()
+        assert reader.counts() == {}
+        assert connections(store) > 0
+    assert connections(store) == 0
+
+
+def test_a_connection_that_failed_is_not_used_again(store):
+    with pytest.raises(StoreError), store.read() as reader:
+        reader._connection.exec_driver_sql("SELECT * FROM nothing")
+    assert message_of(store, "M") is None
 
 
 def test_a_database_that_cannot_be_read_is_named(store):
@@ -220,6 +307,30 @@ def test_a_store_of_another_version_is_left_alone(store):
     with pytest.raises(StoreError, match="schema version 99") as caught:
         Store(database(store).parent)
     assert caught.value.code == "store.schema"
+
+
+def test_a_file_that_is_no_database_cannot_be_used(tmp_path):
+    (tmp_path / "lienthong.db").write_bytes(b"something else " * 1000)
+    with pytest.raises(StoreError, match="not a database") as caught:
+        Store(tmp_path)
+    assert caught.value.code == "store.unusable"
+
+
+def test_a_database_that_is_spoilt_later_cannot_be_used(store):
+    store.close()
+    content = database(store).read_bytes()
+    database(store).write_bytes(content[:100] + b"\xff" * (len(content) - 100))
+    with pytest.raises(StoreError, match="malformed"):
+        Store(database(store).parent)
+
+
+@pytest.mark.parametrize("spoilt", ["data", "data/blobs", "data/lienthong.db/x"])
+def test_a_folder_that_cannot_be_one_cannot_be_used(tmp_path, spoilt):
+    (tmp_path / spoilt).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / spoilt).touch()
+    with pytest.raises(StoreError) as caught:
+        Store(tmp_path / "data")
+    assert caught.value.code == "store.unusable"
 
 
 def test_several_stores_may_be_made_at_once(tmp_path):

@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -69,31 +69,46 @@ class BlobStore:
         return self._root / sha256[:2] / sha256
 
     def open(self, sha256: str) -> BinaryIO:
+        """:raises StoreError: it is not there, or cannot be read"""
         try:
-            return self.path(sha256).open("rb")
-        except FileNotFoundError as problem:
-            raise StoreError("store.no-such-blob", sha256=sha256) from problem
+            with disk_errors():
+                return self.path(sha256).open("rb")
+        except StoreError as problem:
+            if isinstance(problem.__cause__, FileNotFoundError):
+                raise StoreError("store.no-such-blob", sha256=sha256) from problem
+            raise
 
     @contextmanager
     def writing(self) -> Iterator[BlobWriter]:
         """Write a blob. On a clean exit it is durable; on an error nothing stays.
 
         :raises StorageFull: the disk is full
+        :raises StoreError: it cannot be written for another reason
         """
         temporary = self.work / secrets.token_hex(12)
+        with disk_errors():
+            file = temporary.open("xb", buffering=256 * 1024)
+        writer = BlobWriter(file)
         try:
-            with disk_errors(), temporary.open("xb", buffering=256 * 1024) as file:
-                writer = BlobWriter(file)
-                yield writer
+            yield writer
+            with disk_errors():
                 file.flush()
                 os.fsync(file.fileno())
+                file.close()
             self._publish(temporary, writer.blob().sha256)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # what is still buffered is not wanted, and may not fit
+                file.close()
+            with suppress(OSError):
+                temporary.unlink()
             raise
 
     def adopt(self, file: Path) -> Blob:
-        """Make a finished file of ``work`` a blob; the file moves."""
+        """Make a finished file of ``work`` a blob; the file moves.
+
+        :raises StorageFull: the disk is full
+        :raises StoreError: it cannot be read or moved
+        """
         writer_hash, size = hashlib.sha256(), 0
         with disk_errors(), file.open("rb") as source:
             while chunk := source.read(256 * 1024):
@@ -106,10 +121,14 @@ class BlobStore:
 
     def sweep(self, older_than: float) -> int:
         """Remove what killed processes left unfinished before ``older_than`` (seconds since the epoch)."""
-        left = [entry for entry in self.work.iterdir() if entry.stat().st_mtime < older_than]
-        for entry in left:
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        return len(left)
+        removed = 0
+        with disk_errors():
+            for entry in self.work.iterdir():
+                with suppress(FileNotFoundError):  # whoever writes it has just finished
+                    if entry.stat().st_mtime < older_than:
+                        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                        removed += 1
+        return removed
 
     def _publish(self, file: Path, sha256: str) -> None:
         final = self.path(sha256)
@@ -134,10 +153,15 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """A full disk is its own error: nothing was accepted, and the operator must make room."""
+    """Errors of the disk as errors of the store. A full one is its own: the operator must make room.
+
+    :raises StorageFull: nothing was accepted
+    :raises StoreError: a file or folder of the store cannot be used
+    """
     try:
         yield
     except OSError as problem:
         if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise StorageFull("store.full", where=str(problem.filename or "")) from problem
-        raise
+        reason = problem.strerror or str(problem)
+        raise StoreError("store.unusable", where=str(problem.filename or ""), reason=reason) from problem

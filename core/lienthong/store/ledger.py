@@ -1,5 +1,9 @@
-"""The ledger's chain: each event's hash covers its own content and the hash before it, so that a changed, removed or
-inserted row is found and located."""
+"""The ledger's chain: each event's hash covers its own content and the hash before it, so that a changed or inserted
+row, or one removed from before another, is found and located.
+
+The chain alone cannot tell that its last rows were cut off: what is left is a shorter chain without a break. The last
+hash, kept outside of the database (in a report, an evidence bundle, a backup), shows that.
+"""
 
 from __future__ import annotations
 

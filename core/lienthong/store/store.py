@@ -11,20 +11,20 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError
 
 from lienthong.errors import KeyConflict, LeaseLost, StorageFull, StoreError
 from lienthong.http import Exchange
 from lienthong.model import Organization
 from lienthong.store import ledger, statements
-from lienthong.store.blobs import BlobStore
+from lienthong.store.blobs import BlobStore, disk_errors
 from lienthong.store.rows import DeliveryRow, MessageRow
 from lienthong.store.schema import VERSION, agency, cursor, delivery, event, message, metadata, schema_version, wire
 
@@ -39,38 +39,43 @@ class Store:
     """One folder: ``lienthong.db`` and ``blobs/``. Safe for several threads and several processes."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        """:raises StoreError: the folder or the database in it cannot be used"""
+        with disk_errors():
+            folder.mkdir(parents=True, exist_ok=True)
         self.blobs = BlobStore(folder / "blobs")
         self._engine = _engine(folder / "lienthong.db")
         self._turn = threading.Lock()
         self._writer: sa.Connection | None = None
-        self._readers: list[sa.Connection] = []
-        self._mine = threading.local()
-        with self.write() as tx:
-            tx.prepare_schema()
+        self._idle: list[sa.Connection] = []
+        self._closed = False
+        try:
+            with self.write() as tx:
+                tx.prepare_schema()
+        except StoreError:
+            self.close()
+            raise
 
     def close(self) -> None:
+        """Close the connections; a read that is still going on closes its own when it ends."""
+        self._closed = True
+        self._close_idle()
         with self._turn:
-            for connection in (*self._readers, *filter(None, (self._writer,))):
-                connection.close()
-            self._readers.clear()
+            if self._writer is not None:
+                self._writer.close()
             self._writer = None
-        self._engine.dispose()
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """One durable transaction.
 
         :raises StorageFull: the disk is full; nothing of it happened
+        :raises StoreError: the database cannot be used; nothing of it happened
         """
-        try:
-            with self._turn:
-                if self._writer is None:
-                    self._writer = self._engine.connect().execution_options(lienthong_write=True)
-                with self._writer.begin():
-                    yield Transaction(self._writer)
-        except OperationalError as problem:
-            raise _storage_error(problem) from problem
+        with _database_errors(), self._turn:
+            if self._writer is None:
+                self._writer = self._engine.connect().execution_options(lienthong_write=True)
+            with self._writer.begin():
+                yield Transaction(self._writer)
 
     @contextmanager
     def read(self) -> Iterator[Reader]:
@@ -78,17 +83,31 @@ class Store:
 
         :raises StoreError: the database cannot be read
         """
-        connection: sa.Connection | None = getattr(self._mine, "connection", None)
-        if connection is None or connection.closed or connection.in_transaction():
-            connection = self._engine.connect()
-            with self._turn:
-                self._readers.append(connection)
-            self._mine.connection = connection
+        with _database_errors(), self._reading() as connection, connection.begin():
+            yield Reader(connection)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """A connection of its own for each read that goes on; opening one costs more than most reads, so it is kept."""
         try:
-            with connection.begin():
-                yield Reader(connection)
-        except OperationalError as problem:
-            raise _storage_error(problem) from problem
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._engine.connect()
+        try:
+            yield connection
+        except (DBAPIError, sqlite3.Error):
+            connection.close()
+            raise
+        finally:
+            if not connection.closed:
+                self._idle.append(connection)
+            if self._closed:
+                self._close_idle()
+
+    def _close_idle(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
     def claim_next(self, owner: str, now: float, lease_seconds: float) -> DeliveryRow | MessageRow | None:
         """Take the most urgent due delivery or, when there is none, the most urgent due message.
@@ -113,11 +132,18 @@ class Reader:
         sql, wanted = statements.compiled(statement, self._connection.dialect)
         values = tuple(parameters.get(name, value) for name, value in wanted)
         try:
-            return self._connection.connection.cursor().execute(sql, values)
+            return self._execute(sql, values)
         except sqlite3.IntegrityError as problem:
             raise IntegrityError(sql, None, problem) from problem
-        except sqlite3.OperationalError as problem:
-            raise OperationalError(sql, None, problem) from problem
+        except sqlite3.Error as problem:
+            raise DatabaseError(sql, None, problem) from problem
+
+    def _execute(self, sql: str, values: tuple[object, ...]) -> Any:
+        driver = self._connection.connection.cursor()
+        try:
+            return driver.execute(sql, values)
+        except UnicodeEncodeError:  # rare: looking at every text beforehand would cost every statement
+            return driver.execute(sql, tuple(map(_storable, values)))
 
     def message(self, message_id: str) -> MessageRow | None:
         row = self._run(statements.message_by_id, id=message_id).fetchone()
@@ -227,9 +253,15 @@ class Transaction(Reader):
             raise KeyConflict("store.known-source", source_id=row.source_id) from problem
 
     def add_delivery(self, row: DeliveryRow) -> None:
+        """:raises KeyConflict: a delivery with this key is already stored"""
         values = _values(row)
         del values["seq"]
-        self._run(statements.add_delivery, **values)
+        try:
+            self._run(statements.add_delivery, **values)
+        except IntegrityError as problem:
+            if "UNIQUE" not in str(problem.orig):
+                raise
+            raise KeyConflict("store.known-source", source_id=row.key) from problem
 
     def claim(self, kind: type[Row], owner: str, now: float, lease_seconds: float) -> Row | None:
         row = self._run(statements.claim(_TABLES[kind]), now=now, owner=owner, until=now + lease_seconds).fetchone()
@@ -272,13 +304,13 @@ class Transaction(Reader):
 
     def amend_message(self, message_id: str, now: float, **changes: object) -> None:
         """Change a message that is not this worker's claim (a related one); its holder's fence stays valid."""
-        self._connection.execute(sa.update(message).where(message.c.id == message_id).values(updated_at=now, **changes))
+        values = {"updated_at": now, **_all_storable(changes)}
+        self._connection.execute(sa.update(message).where(message.c.id == message_id).values(values))
 
     def amend_deliveries(self, now: float, *conditions: sa.ColumnElement[bool], **changes: object) -> int:
         """Change deliveries by condition; returns how many."""
-        return self._connection.execute(
-            sa.update(delivery).where(*conditions).values(updated_at=now, **changes)
-        ).rowcount
+        values = {"updated_at": now, **_all_storable(changes)}
+        return self._connection.execute(sa.update(delivery).where(*conditions).values(values)).rowcount
 
     def event(
         self,
@@ -290,19 +322,19 @@ class Transaction(Reader):
         detail: Mapping[str, object],
         delivery_key: str = "",
     ) -> None:
-        """Append to the ledger."""
+        """Append to the ledger. What is hashed is what the database will give back: text and times as it keeps them."""
         last = self._run(statements.last_hash).fetchone()
-        previous = last[0] if last else ledger.GENESIS
-        text = json.dumps(detail, ensure_ascii=False, sort_keys=True)
+        previous, at = last[0] if last else ledger.GENESIS, float(now)
+        actor, text = _storable(actor), _storable(json.dumps(detail, ensure_ascii=False, sort_keys=True))
         values = {
-            "at": now,
+            "at": at,
             "message_id": message_id,
             "delivery_key": delivery_key,
             "kind": kind,
             "actor": actor,
             "detail": text,
             "previous": previous,
-            "hash": ledger.event_hash(previous, now, message_id, delivery_key, kind, actor, text),
+            "hash": ledger.event_hash(previous, at, message_id, delivery_key, kind, actor, text),
         }
         self._run(statements.append_event, **values)
 
@@ -334,8 +366,8 @@ class Transaction(Reader):
         rows = {
             found.code: {
                 "connection": connection,
-                "code": found.code,
-                "body": _ORGANIZATION.dump_json(found).decode(),
+                "code": _storable(found.code),
+                "body": json.dumps(_all_storable(_ORGANIZATION.dump_python(found)), ensure_ascii=False),
                 "seen_at": now,
             }
             for found in organizations
@@ -382,20 +414,25 @@ class Transaction(Reader):
         if held.rowcount != 1:
             raise LeaseLost("store.lease-lost", item=row.key)
 
-    def _upsert_cursor(self, connection: str, **values: object) -> None:
+    def _upsert_cursor(self, connection: str, **told: object) -> None:
+        values = _all_storable(told)
         updated = self._connection.execute(sa.update(cursor).where(cursor.c.connection == connection).values(**values))
         if updated.rowcount == 0:
             self._connection.execute(cursor.insert().values(connection=connection, **values))
 
 
 def _engine(file: Path) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": 30})
+    engine = sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": 30}, poolclass=sa.NullPool)
 
     @sa.event.listens_for(engine, "connect")
     def _pragmas(raw: sqlite3.Connection, _record: object) -> None:
         raw.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
-            raw.execute(f"PRAGMA {pragma}")
+        try:
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+                raw.execute(f"PRAGMA {pragma}")
+        except sqlite3.Error:
+            raw.close()
+            raise
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
@@ -405,11 +442,25 @@ def _engine(file: Path) -> sa.Engine:
     return engine
 
 
-def _storage_error(problem: OperationalError) -> StoreError:
-    text = str(problem.orig)
-    if "full" in text or "disk I/O" in text:
-        return StorageFull("store.full", where=text)
-    return StoreError("store.unusable", reason=text)
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    """What the driver raises while it connects comes bare; everything later comes in SQLAlchemy's wrapping."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as problem:
+        text = str(problem.orig if isinstance(problem, DBAPIError) else problem)
+        if "full" in text or "disk I/O" in text:
+            raise StorageFull("store.full", where=text) from problem
+        raise StoreError("store.unusable", reason=text) from problem
+
+
+def _storable(value: Any) -> Any:
+    """``value`` as a database can keep it: a peer's words may hold half of a surrogate pair, which is no character."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+def _all_storable(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: _storable(value) for name, value in values.items()}
 
 
 def _key_of(row: MessageRow | DeliveryRow) -> str:
