@@ -6,11 +6,12 @@ import contextlib
 import sys
 from datetime import time
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
 
 from lienthong import ConfigError
 from lienthong.config import Config, load, plugin_config, resolve_secret
@@ -60,6 +61,26 @@ class Keys(BaseModel):
     secrets: dict[str, SecretStr] = {}
     folder: Path = Path("here")
     http: HttpSettings = HttpSettings()
+
+
+class Account(BaseModel):
+    user: str
+    secret: SecretStr
+    certificates: tuple[Path, ...] = ()
+
+
+class DeepKeys(BaseModel):
+    """Keys with secrets and paths in every place where a plugin may want them."""
+
+    accounts: tuple[Account, ...] = ()
+    by_name: dict[str, Account] = {}
+    either: str | Account = ""
+    lists: dict[str, list[SecretStr]] = {}
+    pair: tuple[str, SecretStr] | None = None
+    constrained: list[Annotated[SecretStr, Field(min_length=3)]] = []
+    password: SecretStr | None = Field(None, alias="mat_khau")
+    pin: SecretStr | None = Field(None, validation_alias=AliasChoices("ma_pin", "pin_code"))
+    files: tuple[Path, ...] = ()
 
 
 def mistakes(caught) -> list[str]:
@@ -140,14 +161,22 @@ def test_all_mistakes_are_named_at_once(configured):
     assert len(mistakes(caught)) == 2
 
 
-def test_a_connection_that_is_not_there_is_named(configured):
-    with pytest.raises(ConfigError, match=r"agency H53.02: axis = 'axes' names no \[connection.axes\]"):
-        load(configured('axis = "axes"'.join(GOOD.rsplit('axis = "axis"', 1))))
+def test_every_connection_that_is_not_there_is_named_with_its_line(configured):
+    text = 'axis = "axes"'.join(GOOD.rsplit('axis = "axis"', 1)).replace('signer = "seal"', 'signer = "sael"')
+    file = configured(text)
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert mistakes(caught) == [
+        f"{file}:9: agency.0.signer: agency 000.00.01.H53: signer = 'sael' names no [connection.sael]",
+        f"{file}:15: agency.1.axis: agency H53.02: axis = 'axes' names no [connection.axes]",
+    ]
 
 
 def test_an_agency_stands_only_once(configured):
-    with pytest.raises(ConfigError, match=r"two \[\[agency\]\] tables have the same code"):
-        load(configured(GOOD.replace("H53.02", "000.00.01.H53")))
+    file = configured(GOOD.replace("H53.02", "000.00.01.H53"))
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert mistakes(caught) == [f"{file}:12: agency.1.code: two [[agency]] tables have the same code"]
 
 
 def test_a_missing_file_says_where_it_was_looked_for(tmp_path):
@@ -174,6 +203,19 @@ def test_wrong_syntax_is_named_with_its_line(configured):
     with pytest.raises(ConfigError, match="line 2") as caught:
         load(configured("[adapter]\ndata = \n"))
     assert caught.value.code == "config.syntax"
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 20000, "a = " + "{a = " * 9000, f"a = {'9' * 5000}"])
+def test_what_cannot_be_read_to_its_end_is_wrong_syntax(configured, text):
+    with pytest.raises(ConfigError) as caught:
+        load(configured(text))
+    assert caught.value.code == "config.syntax"
+
+
+def test_a_name_that_no_file_can_have_cannot_be_read():
+    with pytest.raises(ConfigError) as caught:
+        load(Path("a\0b"))
+    assert caught.value.code == "config.unreadable"
 
 
 scalars = (
@@ -281,7 +323,7 @@ def test_a_secret_that_is_not_there_is_named(tmp_path, reference):
     assert caught.value.where == f"{tmp_path / 'lienthong.toml'}: connection.axis.secret"
 
 
-@pytest.mark.parametrize("reference", ["file:missing", "file:", "file:folder"])
+@pytest.mark.parametrize("reference", ["file:missing", "file:", "file:folder", "file:a\0b"])
 def test_a_secret_file_that_cannot_be_read_is_named(tmp_path, reference):
     (tmp_path / "folder").mkdir(mode=0o700)
     tmp_path.chmod(0o700)
@@ -295,6 +337,16 @@ def test_a_secret_comes_from_the_keyring_when_there_is_one(tmp_path, monkeypatch
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "keyring", raising=False)
     assert resolved(tmp_path, "keyring:axis/H53/02") == "axis of H53/02"
+    monkeypatch.delitem(sys.modules, "keyring")
+
+
+def test_a_keyring_that_fails_is_named(tmp_path, monkeypatch):
+    (tmp_path / "keyring.py").write_text("def get_password(service, user):\n    raise RuntimeError('locked')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "keyring", raising=False)
+    with pytest.raises(ConfigError, match="keyring:axis/H53: RuntimeError") as caught:
+        resolved(tmp_path, "keyring:axis/H53")
+    assert caught.value.code == "config.keyring-failed"
     monkeypatch.delitem(sys.modules, "keyring")
 
 
@@ -315,10 +367,24 @@ def test_the_token_of_the_api_is_a_secret_like_any_other(configured, monkeypatch
     assert "canary-7f3a" not in repr(config)
 
 
-def test_the_token_of_the_api_does_not_stand_in_the_file(configured):
+def test_the_token_of_the_api_does_not_stand_in_the_file(configured, tmp_path):
     with pytest.raises(ConfigError) as caught:
         load(configured(API.replace("env:API_TOKEN", "hunter2") + GOOD))
     assert caught.value.code == "config.secret-in-clear"
+    assert caught.value.where == f"{tmp_path / 'lienthong.toml'}:2: api.token"
+
+
+def test_a_wrong_secret_is_one_mistake_among_all(configured):
+    file = configured('[api]\ntoken = "hunter2"\n' + GOOD.replace('name = "UBND xã"\n', "").replace("= 5", "= -5"))
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert [text.split(": ")[:2] for text in mistakes(caught)] == [
+        [f"{file}:2", "api.token"],
+        [f"{file}:13", "agency.1.name"],
+        [f"{file}:23", "connection.axis.poll_seconds"],
+    ]
+    assert "env:NAME" in mistakes(caught)[0]
+    assert "hunter2" not in str(caught.value)
 
 
 # --- a plugin's own keys ----------------------------------------------------------------------------------------
@@ -353,6 +419,47 @@ def test_a_plugins_secret_does_not_stand_in_the_file(configured, line):
         plugin_config(Keys, with_keys(configured, 'url = "https://a.vn"', line), "axis")
     assert caught.value.code == "config.secret-in-clear"
     assert caught.value.where.split(": ")[1].startswith("connection.axis.secret")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'accounts = [{ user = "a", secret = "hunter2" }]',
+        'by_name.x = { user = "a", secret = "hunter2" }',
+        'either = { user = "a", secret = "hunter2" }',
+        'lists.x = ["hunter2"]',
+        'pair = ["user", "hunter2"]',
+        'constrained = ["hunter2"]',
+        'mat_khau = "hunter2"',
+        'ma_pin = "hunter2"',
+        'pin_code = "hunter2"',
+    ],
+)
+def test_a_secret_does_not_stand_in_the_file_however_deep_its_place(configured, tmp_path, line):
+    with pytest.raises(ConfigError) as caught:
+        plugin_config(DeepKeys, with_keys(configured, "", line), "axis")
+    assert caught.value.code == "config.secret-in-clear"
+    assert caught.value.where.startswith(f"{tmp_path / 'lienthong.toml'}:24: connection.axis.{line.split()[0]}")
+
+
+def test_secrets_and_paths_are_resolved_however_deep_their_place(configured, tmp_path, monkeypatch):
+    monkeypatch.setenv("S", "canary-7f3a")
+    account = '{ user = "a", secret = "env:S", certificates = ["ca.pem", "/etc/ca.pem"] }'
+    lines = (f"accounts = [{account}]", f"by_name.x = {account}", 'pair = ["env:S", "env:S"]', 'ma_pin = "env:S"')
+    keys = plugin_config(DeepKeys, with_keys(configured, *lines, 'files = ["a", "b"]'), "axis")
+    secrets = (keys.accounts[0].secret, keys.by_name["x"].secret, keys.pair[1], keys.pin)
+    assert {secret.get_secret_value() for secret in secrets} == {"canary-7f3a"}
+    assert keys.pair[0] == "env:S"
+    assert keys.accounts[0].certificates == (tmp_path / "ca.pem", Path("/etc/ca.pem"))
+    assert keys.files == (tmp_path / "a", tmp_path / "b")
+
+
+def test_every_wrong_secret_of_a_plugin_is_named_once(configured):
+    config = with_keys(configured, 'constrained = ["env:LIENTHONG_NOT_SET"]', 'mat_khau = "hunter2"', "files = 1")
+    with pytest.raises(ConfigError) as caught:
+        plugin_config(DeepKeys, config, "axis")
+    keys = [text.split(": ")[1] for text in mistakes(caught)]
+    assert keys == ["connection.axis.constrained.0", "connection.axis.mat_khau", "connection.axis.files"]
 
 
 def test_a_mistake_beside_a_secret_does_not_show_it(configured, monkeypatch):

@@ -7,8 +7,11 @@ import gzip
 import hashlib
 import json
 import socket
+import ssl
 import threading
+import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -27,7 +30,7 @@ from peers import (
 )
 
 from lienthong import ContentError, LienthongError, OutcomeUnknown, Rejected, Unauthorized, Unavailable
-from lienthong.http import Answer, pick
+from lienthong.http import Answer, pick, recording
 
 MIB = 1024 * 1024
 
@@ -101,6 +104,57 @@ def test_the_peers_wish_to_be_left_alone_is_kept(peer_of, client_of, status, hea
     assert caught.value.retry_after == seconds
 
 
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("Mon, 02 Mar 2026 01:31:30 GMT", 90.0),
+        ("Mon, 02 Mar 2026 01:29:00 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 86400.0),
+        ("Mon, 02 Mar 2026 01:31:30 -0000", None),
+        ("Mon, 32 Mar 2026 01:31:30 GMT", None),
+    ],
+)
+def test_the_peers_wish_may_be_a_date(peer_of, client_of, date, seconds):
+    with pytest.raises(Unavailable) as caught:
+        client_of().call("POST", peer_of(answer(503, Retry_After=date)).url, effect=True)
+    assert caught.value.retry_after == seconds
+
+
+@pytest.mark.parametrize("wish", ["inf", "-inf", "1e400", "nan", "99999999999", "9" * 400])
+def test_a_pause_without_end_is_not_granted(peer_of, client_of, wish):
+    with pytest.raises(Unavailable) as caught:
+        client_of().call("POST", peer_of(answer(503, Retry_After=wish)).url, effect=True)
+    assert caught.value.retry_after in (None, 86400.0)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (503, Unavailable), (500, OutcomeUnknown)])
+@pytest.mark.parametrize("page", [b"x" * 5000, gzip.compress(b"x" * MIB)[:-9]], ids=["long", "broken-off"])
+def test_an_error_page_is_judged_by_its_status(peer_of, client_of, status, kind, page):
+    headers = {"Content_Encoding": "gzip"} if page.startswith(b"\x1f\x8b") else {}
+    with pytest.raises(LienthongError) as caught:
+        client_of(max_answer_bytes=1000).call("POST", peer_of(answer(status, page, **headers)).url, effect=True)
+    assert type(caught.value) is kind
+    assert caught.value.code != "peer.too-large"
+
+
+def test_an_error_page_without_end_is_not_read_to_its_end(peer_of, client_of):
+    read, page = [], b"HTTP/1.1 404 Gone\r\nContent-Length: 999999999999\r\n\r\n"
+
+    def pour(connection):
+        connection.sendall(page)
+        with contextlib.suppress(OSError):
+            while True:
+                connection.sendall(bytes(65536))
+        read.append("client went away")
+
+    peer = peer_of(pour)
+    with recording() as records, pytest.raises(Rejected):
+        client_of().call("POST", peer.url, effect=True)
+    peer.close()
+    assert read == ["client went away"]
+    assert records[0].answer_bytes <= MIB
+
+
 def test_a_refusal_keeps_the_peers_own_words(peer_of, client_of):
     body = json.dumps({"ErrorDesc": "Mã cơ quan không tồn tại", "trace": "x" * 5000}).encode()
     with pytest.raises(Rejected) as caught:
@@ -113,6 +167,14 @@ def test_a_page_of_html_is_not_quoted(peer_of, client_of):
     with pytest.raises(Rejected) as caught:
         client_of().call("POST", peer_of(answer(404, b"<html>nginx</html>")).url, effect=True)
     assert caught.value.facts["peer_text"] == ""
+
+
+@pytest.mark.parametrize("word", [b"a\\ud800b", b"a\\udfff\\ud83db"])
+def test_the_peers_own_words_can_be_stored(peer_of, client_of, word):
+    body = b'{"message": "' + word + b'"}'
+    with recording() as records, pytest.raises(Rejected) as caught:
+        client_of().call("POST", peer_of(answer(400, body)).url, effect=True, visible=frozenset({"message"}))
+    assert caught.value.facts["peer_text"] == records[0].answer["message"] == "a" + "?" * (len(word) // 6) + "b"
 
 
 def test_a_redirection_is_not_followed(peer_of, client_of):
@@ -159,6 +221,53 @@ def test_a_download_that_broke_off_is_not_begun_again_in_the_same_sink(peer_of, 
     with pytest.raises(Unavailable):
         client_of(tries=5).call("GET", peer.url, effect=False, sink=got.extend)
     assert len(peer.requests) == 1
+
+
+def test_a_peer_that_asks_for_a_long_pause_is_left_alone(peer_of, client_of):
+    peer = peer_of(answer(429, Retry_After="30"), answer(200))
+    with pytest.raises(Unavailable) as caught:
+        client_of(tries=3).call("GET", peer.url, effect=False)
+    assert caught.value.retry_after == 30.0
+    assert len(peer.requests) == 1
+
+
+def test_a_short_pause_that_the_peer_asks_for_is_kept(peer_of, client_of):
+    peer, started = peer_of(answer(503, Retry_After="0.6"), answer(200)), time.monotonic()
+    assert client_of(tries=3).call("GET", peer.url, effect=False).status == 200
+    assert time.monotonic() - started >= 0.6
+
+
+def test_the_deadline_holds_for_all_tries_together(peer_of, client_of):
+    peer, started = peer_of(answer(503), answer(503), keep_silent), time.monotonic()
+    with pytest.raises(Unavailable):
+        client_of(tries=10).call("GET", peer.url, effect=False, deadline=0.6)
+    assert time.monotonic() - started < 1.5
+
+
+def test_connecting_does_not_outlast_the_deadline(client_of):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as stack:
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        started = time.monotonic()
+        with pytest.raises(Unavailable):
+            client_of().call("POST", f"http://127.0.0.1:{full.getsockname()[1]}", effect=True, deadline=0.3)
+    assert time.monotonic() - started < 2
+
+
+def test_threads_that_call_first_together_share_one_client(peer_of, client_of, monkeypatch):
+    client, peer, made = client_of(), peer_of(answer(200)), []
+    make, start = ssl.create_default_context, threading.Barrier(8)
+    monkeypatch.setattr(ssl, "create_default_context", lambda **options: made.append(1) or make(**options))
+
+    def call(_):
+        start.wait()
+        return client.call("GET", peer.url, effect=False).status
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(call, range(8))) == [200] * 8
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize(("effect", "kind"), [(False, Unavailable), (True, OutcomeUnknown)])
@@ -251,11 +360,12 @@ def test_a_download_is_streamed_to_its_sink(peer_of, client_of):
     assert result.body == b""
 
 
+@pytest.mark.parametrize(("effect", "kind"), [(False, Rejected), (True, OutcomeUnknown)])
 @pytest.mark.parametrize("sink", [None, lambda chunk: None], ids=["held", "streamed"])
-def test_an_answer_beyond_the_limit_is_refused(peer_of, client_of, sink):
+def test_an_answer_beyond_the_limit_is_refused_and_its_request_not_forgotten(peer_of, client_of, sink, effect, kind):
     settings = {"max_answer_bytes": 1000, "max_download_bytes": 1000}
-    with pytest.raises(LienthongError) as caught:
-        client_of(**settings).call("GET", peer_of(answer(200, b"x" * 1001)).url, effect=False, sink=sink)
+    with pytest.raises(kind) as caught:
+        client_of(**settings).call("POST", peer_of(answer(200, b"x" * 1001)).url, effect=effect, sink=sink)
     assert caught.value.code == "peer.too-large"
     assert caught.value.facts["limit"] == 1000
 
@@ -296,6 +406,25 @@ def test_an_answer_that_is_no_json_object_cannot_be_read(body, effect, kind):
     with pytest.raises(kind) as caught:
         Answer(status=200, headers={}, body=body, effect=effect, peer="axis").json_object()
     assert caught.value.code == "peer.answer-unreadable"
+
+
+@pytest.mark.parametrize("deep", [b'{"a":' * 9000 + b"1" + b"}" * 9000, b'{"a": ' + b"[" * 90000])
+def test_json_too_deep_to_read_is_an_unreadable_answer(peer_of, client_of, deep):
+    with recording() as records, pytest.raises(OutcomeUnknown):
+        client_of().call("POST", peer_of(answer(200, deep)).url, effect=True).json_object()
+    assert records[0].answer == {}
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec=None)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+
+
+@given(st.dictionaries(st.text(), json_values), st.booleans())
+def test_a_json_object_is_read_as_it_was_written(written, escaped):
+    body = json.dumps(written, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
+    assert Answer(status=200, headers={}, body=body, effect=True, peer="axis").json_object() == written
 
 
 @given(st.dictionaries(st.text(), st.integers()), st.sampled_from([str.upper, str.lower, str.title]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import ssl
 import traceback
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from peers import answer, hang_up, one_connection
 
 from lienthong import ConfigError, LienthongError, Unavailable
-from lienthong.http import HttpSettings, recording
+from lienthong.http import Answer, HttpSettings, recording
 
 # --- only encrypted links ---------------------------------------------------------------------------------------
 
@@ -137,6 +138,46 @@ def test_secrets_in_an_answer_are_not_written_down(peer_of, client_of, status):
 def test_credentials_in_the_url_are_not_recorded(peer_of, client_of):
     url = peer_of(answer(200)).url.replace("://", f"://user:{CANARY}@")
     assert CANARY not in everything_said(client_of(), url)
+
+
+def test_credentials_in_a_refused_url_are_not_shown(client_of):
+    with pytest.raises(ConfigError) as caught:
+        client_of().call("POST", f"http://user:{CANARY}@example.vn/", effect=True)
+    assert "http://example.vn" in caught.value.text("vi")
+    assert CANARY not in caught.value.text("en") + repr(caught.value.facts)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\nX: 1", "\0", "ậ"])
+def test_a_header_that_http_cannot_carry_is_not_quoted(peer_of, client_of, end):
+    headers = {"Authorization": f"{CANARY}{end}"}
+    assert CANARY not in everything_said(client_of(), peer_of(answer(200)).url, headers=headers)
+
+
+@pytest.mark.parametrize("place", [f"https://user:{CANARY}@127.0.0.1:port/", f"https://127.0.0.1:port/?token={CANARY}"])
+def test_an_address_that_is_none_is_not_quoted(client_of, place):
+    assert CANARY not in everything_said(client_of(), place)
+
+
+def test_a_cookie_in_a_header_line_that_is_none_is_not_quoted(peer_of, client_of):
+    def garble(connection):
+        connection.sendall(f"HTTP/1.1 200 OK\r\nSet-Cookie {CANARY}\r\n\r\n".encode())
+
+    said = everything_said(client_of(), peer_of(garble).url)
+    assert "illegal header line" in said
+    assert CANARY not in said
+
+
+def test_an_answer_does_not_show_its_contents():
+    shown = repr(Answer(status=200, headers={"set-cookie": CANARY}, body=CANARY.encode(), effect=True, peer="axis"))
+    assert "status=200" in shown
+    assert CANARY not in shown
+
+
+def test_the_logs_of_the_http_library_show_no_secrets(peer_of, client_of, caplog):
+    caplog.set_level(logging.DEBUG)
+    peer = peer_of(answer(200, Set_Cookie=CANARY))
+    client_of().call("GET", f"{peer.url}/?token={CANARY}", effect=False, headers={"X-Session": CANARY})
+    assert CANARY not in caplog.text
 
 
 def test_only_declared_names_are_recorded_whatever_their_case(peer_of, client_of):

@@ -8,15 +8,18 @@ from __future__ import annotations
 import importlib
 import os
 import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import time
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from lienthong.errors import ConfigError
 from lienthong.model import Organization
-from lienthong.tomltext import line_of, nearest
+from lienthong.tomltext import KeyPath, key_lines, nearest, nearest_line
 
 
 class Strict(BaseModel):
@@ -118,18 +121,6 @@ class Config(Strict):
     connection: dict[str, ConnectionSettings]
     file: Path = Field(Path("lienthong.toml"), exclude=True)
 
-    @model_validator(mode="after")
-    def _names_exist(self) -> Config:
-        for agency in self.agency:
-            for role in ("office", "axis", "signer"):
-                name = getattr(agency, role)
-                if name is not None and name not in self.connection:
-                    raise ValueError(f"agency {agency.code}: {role} = {name!r} names no [connection.{name}]")
-        codes = [agency.code for agency in self.agency]
-        if len(set(codes)) != len(codes):
-            raise ValueError("two [[agency]] tables have the same code")
-        return self
-
     def agency_of(self, code: str) -> AgencySettings | None:
         return next((agency for agency in self.agency if agency.code == code), None)
 
@@ -154,22 +145,25 @@ def load(file: Path) -> Config:
 
     :raises ConfigError: with file:line and key of every mistake
     """
-    try:
-        text = file.read_text("utf-8")
-    except FileNotFoundError as problem:
-        raise ConfigError("config.missing", where=str(file)) from problem
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigError("config.unreadable", where=str(file), reason=problem) from problem
+    text = _text(file)
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
+    except RecursionError as problem:
+        raise ConfigError("config.syntax", where=str(file), reason="nested too deeply") from problem
+    except ValueError as problem:
         raise ConfigError("config.syntax", where=str(file), reason=problem) from problem
-    if isinstance(values.get("api"), dict) and "token" in values["api"]:
-        values["api"]["token"] = resolve_secret(values["api"]["token"], file, "api.token")
+    references = _References(file=file)
+    api = values.get("api")
+    if isinstance(api, dict) and "token" in api:
+        api["token"] = references.secret(api["token"], ("api", "token"))
     try:
-        return Config.model_validate({**values, "file": file.absolute()})
+        config = Config.model_validate({**values, "file": file.absolute()})
     except ValidationError as problem:
-        raise mistakes(problem, file, text, Config) from problem
+        raise references.mistakes(text, list(_complaints(problem, Config))) from None
+    strangers = list(_strangers(config))
+    if strangers or references.wrong:
+        raise references.mistakes(text, strangers)
+    return config
 
 
 def plugin_config(model: type[BaseModel], config: Config, connection: str) -> BaseModel:
@@ -178,33 +172,116 @@ def plugin_config(model: type[BaseModel], config: Config, connection: str) -> Ba
     :raises ConfigError: with file:line and key of every mistake
     """
     base = ("connection", connection)
-    keys = config.connection[connection].plugin_keys()
-    values = {name: _resolved(model, name, value, config, ".".join((*base, name))) for name, value in keys.items()}
+    references = _References(file=config.file)
+    values = references.resolved(model, config.connection[connection].plugin_keys(), base)
     try:
-        return model.model_validate(values)
+        checked = model.model_validate(values)
     except ValidationError as problem:
-        raise mistakes(problem, config.file, config.file.read_text("utf-8"), model, base) from problem
+        complaints = list(_complaints(problem, model, base))
+        raise references.mistakes(_text(config.file), complaints) from None
+    if references.wrong:
+        raise references.mistakes(_text(config.file), [])
+    return checked
 
 
-def _resolved(model: type[BaseModel], name: str, value: Any, config: Config, key: str) -> Any:
-    field = model.model_fields.get(name)
-    kinds = _kinds(field.annotation) if field is not None else set()
-    if SecretStr in kinds and isinstance(value, dict):
-        return {inner: resolve_secret(v, config.file, f"{key}.{inner}") for inner, v in value.items()}
-    if SecretStr in kinds:
-        return resolve_secret(value, config.file, key)
-    if Path in kinds and isinstance(value, str):
-        return config.path(Path(value))
-    nested = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
-    if nested is not None and isinstance(value, dict):
-        return {inner: _resolved(nested, inner, v, config, f"{key}.{inner}") for inner, v in value.items()}
-    return value
+def _text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except FileNotFoundError as problem:
+        raise ConfigError("config.missing", where=str(file)) from problem
+    except (OSError, ValueError) as problem:
+        raise ConfigError("config.unreadable", where=str(file), reason=problem) from problem
 
 
-def _kinds(annotation: Any) -> set[Any]:
-    if get_origin(annotation) is None:
-        return {annotation}
-    return set().union(*(_kinds(argument) for argument in get_args(annotation)))
+@dataclass(frozen=True, kw_only=True)
+class _References:
+    """Follows what a file only refers to; ``wrong`` keeps each secret that could not be had, by its key."""
+
+    file: Path
+    wrong: dict[KeyPath, ConfigError] = field(default_factory=dict)
+
+    def secret(self, reference: object, path: KeyPath) -> SecretStr:
+        try:
+            return resolve_secret(reference, self.file, _dotted(path))
+        except ConfigError as problem:
+            self.wrong[path] = problem
+            return SecretStr("")
+
+    def resolved(self, kind: Any, value: Any, path: KeyPath) -> Any:
+        """A value as a field of this type takes it: secrets fetched, paths relative to the file, at any depth.
+
+        ``kind`` None: nothing is known of the value, and the model will have its say.
+        """
+        if kind is None:
+            return value
+        inside = [inner for inner in get_args(kind) if inner is not Ellipsis]
+        if get_origin(kind) in (Union, UnionType, Annotated):
+            for member in inside:
+                value = self.resolved(member, value, path)
+            return value
+        if kind is SecretStr and not isinstance(value, SecretStr):
+            return self.secret(value, path)
+        if kind is Path and isinstance(value, str):
+            return self.file.parent / value
+        if isinstance(value, dict):
+            kinds = _field_kinds(kind) or dict.fromkeys(value, inside[-1] if inside else None)
+            return {name: self.resolved(kinds.get(name), v, (*path, name)) for name, v in value.items()}
+        if isinstance(value, list) and inside:
+            last = len(inside) - 1
+            return [self.resolved(inside[min(i, last)], v, (*path, i)) for i, v in enumerate(value)]
+        return value
+
+    def mistakes(self, text: str, others: list[tuple[KeyPath, str]]) -> ConfigError:
+        """Everything that is wrong as one error, a line each: file:line, key, what is wrong."""
+        lines = key_lines(text)
+        # What stands in for a secret that could not be had may be complained of as well: once is enough.
+        others = [(path, what) for path, what in others if not any(path[: len(key)] == key for key in self.wrong)]
+        if len(self.wrong) == 1 and not others:
+            ((path, problem),) = self.wrong.items()
+            where = f"{self.file}:{nearest_line(lines, path)}: {_dotted(path)}"
+            return ConfigError(problem.code, where=where, **problem.facts)
+        told = [
+            (path, str(ConfigError(problem.code, where="", **problem.facts))) for path, problem in self.wrong.items()
+        ]
+        placed = sorted((nearest_line(lines, path), _dotted(path), what) for path, what in told + others)
+        shown = [f"{self.file}:{line}: {key}: {what}" for line, key, what in placed]
+        return ConfigError("config.invalid", mistakes="\n  ".join(shown), count=len(shown))
+
+
+def _field_kinds(kind: Any) -> dict[str, Any]:
+    """What a model's keys in the file hold, under each name by which the file may call them."""
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return {}
+    kinds: dict[str, Any] = {}
+    for name, known in kind.model_fields.items():
+        choices = getattr(known.validation_alias, "choices", [known.validation_alias])
+        kinds |= {key: known.annotation for key in (name, known.alias, *choices) if isinstance(key, str)}
+    return kinds
+
+
+def _dotted(path: KeyPath) -> str:
+    return ".".join(str(step) for step in path) or "(file)"
+
+
+def _complaints(problem: ValidationError, model: type[BaseModel], base: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Pydantic's complaints by key. They are all that may be told of its error, which quotes values."""
+    for complaint in problem.errors(include_url=False, include_input=False):
+        path = (*base, *complaint["loc"])
+        hint = nearest(str(path[-1]), model) if complaint["type"] == "extra_forbidden" else ""
+        yield path, f"{complaint['msg']}{hint}"
+
+
+def _strangers(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Names of connections that are not there, and agencies that stand twice."""
+    seen = set()
+    for index, agency in enumerate(config.agency):
+        for role in ("office", "axis", "signer"):
+            name = getattr(agency, role)
+            if name is not None and name not in config.connection:
+                yield ("agency", index, role), f"agency {agency.code}: {role} = {name!r} names no [connection.{name}]"
+        if agency.code in seen:
+            yield ("agency", index, "code"), "two [[agency]] tables have the same code"
+        seen.add(agency.code)
 
 
 def resolve_secret(reference: object, file: Path, key: str) -> SecretStr:
@@ -232,7 +309,7 @@ def _secret_file(path: Path, where: str) -> str:
         if path.stat().st_mode & 0o077 and os.name == "posix":
             raise ConfigError("config.secret-readable", where=where, path=path)
         return path.read_text("utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as problem:
+    except (OSError, ValueError) as problem:
         raise ConfigError("config.secret-unreadable", where=where, path=path, reason=problem) from problem
 
 
@@ -240,19 +317,9 @@ def _from_keyring(rest: str, where: str) -> str:
     service, _, user = rest.partition("/")
     try:
         keyring = importlib.import_module("keyring")  # optional: a headless server has none
+        return str(keyring.get_password(service, user) or "")
     except ImportError as problem:
         raise ConfigError("config.no-keyring", where=where) from problem
-    return str(keyring.get_password(service, user) or "")
-
-
-def mistakes(
-    problem: ValidationError, file: Path, text: str, model: type[BaseModel], base: tuple[str | int, ...] = ()
-) -> ConfigError:
-    """All of pydantic's complaints as one error, a line each: file:line, key, what is wrong."""
-    lines = []
-    for complaint in problem.errors(include_url=False, include_input=False):
-        path = (*base, *complaint["loc"])
-        key = ".".join(str(step) for step in path) or "(file)"
-        hint = nearest(str(path[-1]), model) if complaint["type"] == "extra_forbidden" else ""
-        lines.append(f"{file}:{line_of(text, path)}: {key}: {complaint['msg']}{hint}")
-    return ConfigError("config.invalid", mistakes="\n  ".join(lines), count=len(lines))
+    except Exception as problem:  # the border to foreign code: each desktop's keyring fails in its own way
+        reason = type(problem).__name__
+        raise ConfigError("config.keyring-failed", where=where, reference=f"keyring:{rest}", reason=reason) from problem

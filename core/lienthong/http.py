@@ -7,7 +7,9 @@ The mapping (``effect`` says that the request changes something at the peer):
 what happened                         no effect                effect
 ====================================  =======================  =======================
 no connection, TLS refused            Unavailable              Unavailable
+the request cannot be made            Unavailable              Unavailable
 sent in part or whole, answer lost    Unavailable              OutcomeUnknown
+2xx beyond the size limit             Rejected                 OutcomeUnknown
 401, 403                              Unauthorized             Unauthorized
 408, 429, 503                         Unavailable              Unavailable
 other 5xx                             Unavailable              OutcomeUnknown
@@ -19,16 +21,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
+import logging
+import os
+import re
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import httpcore
@@ -36,10 +42,17 @@ import httpx
 import tenacity
 from pydantic import BaseModel, ConfigDict, Field
 
-from lienthong.errors import ConfigError, OutcomeUnknown, PeerError, Rejected, Unauthorized, Unavailable
+from lienthong.errors import ConfigError, LienthongError, OutcomeUnknown, Rejected, Unauthorized, Unavailable
 from lienthong.model import vietnam_time
 
+# Both libraries log addresses with their queries, and headers: there the secrets are.
+for _library in ("httpx", "httpcore"):
+    logging.getLogger(_library).setLevel(logging.WARNING)
+
 _CHUNK = 256 * 1024
+_LONGEST_PAUSE_SECONDS = 86_400.0
+_LONGEST_WAIT_SECONDS = 2.0
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _ALWAYS_VISIBLE = frozenset({"content-type", "content-length", "user-agent", "retry-after", "date"})
 
 
@@ -81,8 +94,8 @@ class Answer:
     """A peer's answer. ``body`` is empty when it was streamed to a sink."""
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     effect: bool
     peer: str
 
@@ -93,16 +106,13 @@ class Answer:
         :raises Unavailable: it had none
         """
         try:
-            value = json.loads(self.body)
+            value, reason = _json(self.body), "not a JSON object"
         except ValueError as problem:
-            self._unreadable(f"not JSON ({problem})")
+            value, reason = None, f"not JSON ({problem})"
         if not isinstance(value, dict):
-            self._unreadable("not a JSON object")
+            kind = OutcomeUnknown if self.effect else Unavailable
+            raise kind("peer.answer-unreadable", peer=self.peer, reason=reason)
         return value
-
-    def _unreadable(self, reason: str) -> NoReturn:
-        kind = OutcomeUnknown if self.effect else Unavailable
-        raise kind("peer.answer-unreadable", peer=self.peer, reason=reason)
 
 
 def pick(mapping: Mapping[str, object], name: str) -> object | None:
@@ -127,15 +137,37 @@ def recording() -> Iterator[list[Exchange]]:
         _records.reset(token)
 
 
-@dataclass
-class _Trip:
-    """What one exchange has come to so far."""
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """One call as its caller wants it."""
 
+    method: str
+    url: str
+    effect: bool
+    headers: Mapping[str, str] | None
+    params: Mapping[str, str] | None
+    body: bytes | Path | None
+    sink: Callable[[bytes], object] | None
+    visible: frozenset[str]
+
+
+@dataclass(kw_only=True)
+class _Trip:
+    """What one try has come to so far; ``until`` ends all of them, ``begun`` says that a byte of it may have left."""
+
+    until: float
+    started: datetime
+    clock: float = field(default_factory=time.monotonic)
+    begun: bool = False
     sent: int = 0
-    complete: bool = False
     status: int | None = None
     answer_headers: dict[str, str] = field(default_factory=dict)
     received: int = 0
+    content: bytes = b""
+    error: str = ""
+
+
+_trip: ContextVar[_Trip] = ContextVar("trip")
 
 
 class HttpClient:
@@ -146,11 +178,13 @@ class HttpClient:
         self._peer = peer
         self._now = now
         self._client: httpx.Client | None = None
+        self._opening = threading.Lock()
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        with self._opening:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
 
     def call(
         self,
@@ -167,165 +201,119 @@ class HttpClient:
     ) -> Answer:
         """Do one exchange and return a 2xx answer; everything else is a ``PeerError`` (see the module's table).
 
-        ``body`` as a path is streamed with its Content-Length. With ``sink`` the answer's body is streamed to it and a
-        retry never happens once the first byte was written. ``visible`` names the headers, query parameters and
-        top-level JSON keys (any case) whose values may stand in the wire log. ``deadline`` in seconds, for the whole.
+        ``body`` as a path is streamed with its Content-Length. With ``sink`` the answer's body is streamed to it, in
+        one try. ``visible`` names the headers, query parameters and top-level JSON keys (any case) whose values may
+        stand in the wire log. ``deadline`` in seconds, for all tries together; a long Retry-After is the caller's.
         """
         self._refuse_plaintext(url)
         tries = 1 if effect or sink is not None else self._settings.tries
         limit = deadline or self._settings.deadline_seconds
+        order = _Order(
+            method=method, url=url, effect=effect, headers=headers, params=params, body=body, sink=sink, visible=visible
+        )
         retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(tries),
-            wait=tenacity.wait_random_exponential(multiplier=0.2, max=2.0),
-            retry=tenacity.retry_if_exception(lambda e: isinstance(e, Unavailable) and not isinstance(e, Unauthorized)),
+            stop=tenacity.stop_after_attempt(tries) | tenacity.stop_before_delay(limit),
+            wait=_pause,
+            retry=tenacity.retry_if_exception(_may_pass_by_itself),
             reraise=True,
         )
-        for attempt in retrying:
-            with attempt:
-                return self._exchange(method, url, effect, dict(headers or {}), params, body, sink, visible, limit)
-        raise AssertionError("tenacity re-raises the last error")
+        return retrying(self._exchange, order, time.monotonic() + limit)
 
-    def _exchange(
-        self,
-        method: str,
-        url: str,
-        effect: bool,
-        headers: dict[str, str],
-        params: Mapping[str, str] | None,
-        body: bytes | Path | None,
-        sink: Callable[[bytes], object] | None,
-        visible: frozenset[str],
-        limit: float,
-    ) -> Answer:
-        started, until = self._now(), time.monotonic() + limit
-        token = _until.set(until)
-        clock, trip, error, content = time.monotonic(), _Trip(), "", b""
+    def _exchange(self, order: _Order, until: float) -> Answer:
+        trip = _Trip(until=until, started=self._now())
+        token = _trip.set(trip)
         try:
-            request = self._request(method, url, headers, params, body, trip, until)
-            content = self._send(request, trip, until, sink)
-            self._judge(trip, effect, content)
-            return Answer(
-                status=trip.status or 0, headers=trip.answer_headers, body=content, effect=effect, peer=self._peer
-            )
+            return self._answer(order, trip)
         except httpx.HTTPError as problem:
-            error = type(problem).__name__
-            raise self._map(problem, effect) from problem
-        except PeerError as problem:
-            error = problem.code
+            trip.error = type(problem).__name__
+            # h11 quotes the line that it stumbles over, which may be a cookie or a token: a traceback would show it.
+            cause = None if isinstance(problem, httpx.ProtocolError) else problem
+            raise self._map(problem, trip, order.effect) from cause
+        except LienthongError as problem:
+            trip.error = problem.code
             raise
         finally:
-            _until.reset(token)
-            self._record(method, url, headers, params, visible, started, clock, trip, content, error)
+            _trip.reset(token)
+            _record(order, trip)
 
-    def _request(
-        self,
-        method: str,
-        url: str,
-        headers: dict[str, str],
-        params: Mapping[str, str] | None,
-        body: bytes | Path | None,
-        trip: _Trip,
-        until: float,
-    ) -> httpx.Request:
-        client = self._opened()
-        content: bytes | Iterator[bytes] | None = None
-        if isinstance(body, Path):
-            headers = {**headers, "Content-Length": str(body.stat().st_size)}
-            content = _upload(body, trip, until)
-        elif body is not None:
-            content, trip.sent = body, len(body)
-        settings = self._settings
-        timeout = httpx.Timeout(min(30.0, settings.deadline_seconds), connect=settings.connect_seconds)
-        return client.build_request(method, url, headers=headers, params=params, content=content, timeout=timeout)
-
-    def _send(self, request: httpx.Request, trip: _Trip, until: float, sink: Callable[[bytes], object] | None) -> bytes:
-        settings, held = self._settings, bytearray()
-        response = self._opened().send(request, stream=True)
-        try:
+    def _answer(self, order: _Order, trip: _Trip) -> Answer:
+        with contextlib.ExitStack() as stack:
+            request = self._request(order, trip, stack)
+            response = self._opened().send(request, stream=True)
+            stack.callback(response.close)
             trip.status = response.status_code
             trip.answer_headers = {name.lower(): value for name, value in response.headers.items()}
-            streaming = sink is not None and response.is_success
-            limit = settings.max_download_bytes if streaming else settings.max_answer_bytes
-            for chunk in response.iter_bytes():
-                trip.received += len(chunk)
-                if time.monotonic() > until:
-                    raise httpx.ReadTimeout("deadline for the whole call", request=request)
-                if trip.received > limit:
-                    raise Rejected("peer.too-large", peer=self._peer, limit=limit)
-                if streaming and sink is not None:
-                    sink(chunk)
-                else:
-                    held += chunk
-            trip.complete = True
-        finally:
-            response.close()
+            if not response.is_success:
+                trip.content = _page(response, trip)
+                raise self._judged(response.status_code, trip, order.effect)
+            trip.content = self._read(response, order, trip)
+            return Answer(
+                status=trip.status, headers=trip.answer_headers, body=trip.content, effect=order.effect, peer=self._peer
+            )
+
+    def _request(self, order: _Order, trip: _Trip, stack: contextlib.ExitStack) -> httpx.Request:
+        timeout = httpx.Timeout(min(30.0, trip.until - time.monotonic()), connect=self._settings.connect_seconds)
+        headers = {name: value for name, value in (order.headers or {}).items() if name.lower() != "content-length"}
+        content: bytes | Iterator[bytes] | None
+        try:
+            if isinstance(order.body, Path):
+                source = stack.enter_context(order.body.open("rb"))
+                headers["Content-Length"] = str(size := os.fstat(source.fileno()).st_size)
+                content = _upload(source, size, trip)
+            else:
+                content, trip.sent = order.body, len(order.body or b"")
+            return self._opened().build_request(
+                order.method, order.url, headers=headers, params=order.params, content=content, timeout=timeout
+            )
+        except (ValueError, OSError, httpx.InvalidURL) as problem:
+            raise self._impossible(problem) from None
+
+    def _read(self, response: httpx.Response, order: _Order, trip: _Trip) -> bytes:
+        settings, held = self._settings, bytearray()
+        keep = order.sink or held.extend
+        limit = settings.max_download_bytes if order.sink else settings.max_answer_bytes
+        for chunk in response.iter_bytes():
+            trip.received += len(chunk)
+            if trip.received > limit:
+                kind = OutcomeUnknown if order.effect else Rejected
+                raise kind("peer.too-large", peer=self._peer, limit=limit)
+            keep(chunk)
         return bytes(held)
 
-    def _judge(self, trip: _Trip, effect: bool, content: bytes) -> None:
-        status = trip.status or 0
-        if 200 <= status < 300:
-            return
+    def _judged(self, status: int, trip: _Trip, effect: bool) -> LienthongError:
         if status in (401, 403):
-            raise Unauthorized("peer.unauthorized", peer=self._peer, status=status)
+            return Unauthorized("peer.unauthorized", peer=self._peer, status=status)
         if status in (408, 429, 503):
-            wait = _seconds(trip.answer_headers.get("retry-after"))
-            raise Unavailable("peer.busy", peer=self._peer, status=status, retry_after=wait)
+            wait = _seconds(trip.answer_headers.get("retry-after", ""), trip.started)
+            return Unavailable("peer.busy", peer=self._peer, status=status, retry_after=wait)
+        if status >= 500 and effect:
+            return OutcomeUnknown("peer.answer-lost", peer=self._peer, reason=f"HTTP {status}")
         if status >= 500:
-            if effect:
-                raise OutcomeUnknown("peer.answer-lost", peer=self._peer, reason=f"HTTP {status}")
-            raise Unavailable("peer.busy", peer=self._peer, status=status)
-        raise Rejected("peer.rejected", peer=self._peer, peer_code=f"HTTP {status}", peer_text=_excerpt(content))
+            return Unavailable("peer.busy", peer=self._peer, status=status)
+        text = _excerpt(trip.content)
+        return Rejected("peer.rejected", peer=self._peer, peer_code=f"HTTP {status}", peer_text=text)
 
-    def _map(self, problem: httpx.HTTPError, effect: bool) -> PeerError:
-        reason = f"{type(problem).__name__}: {problem}"
-        nothing_sent = isinstance(
-            problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError
-        )
-        if nothing_sent or not effect:
-            return Unavailable("peer.unreachable", peer=self._peer, reason=reason)
-        return OutcomeUnknown("peer.answer-lost", peer=self._peer, reason=reason)
+    def _map(self, problem: httpx.HTTPError, trip: _Trip, effect: bool) -> LienthongError:
+        if isinstance(problem, httpx.LocalProtocolError | httpx.UnsupportedProtocol) and not trip.begun:
+            return self._impossible(problem)
+        reason = f"{type(problem).__name__}: {str(problem).partition(': bytearray')[0]}"
+        if effect and trip.begun:
+            return OutcomeUnknown("peer.answer-lost", peer=self._peer, reason=reason)
+        return Unavailable("peer.unreachable", peer=self._peer, reason=reason)
 
-    def _record(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        params: Mapping[str, str] | None,
-        visible: frozenset[str],
-        started: datetime,
-        clock: float,
-        trip: _Trip,
-        content: bytes,
-        error: str,
-    ) -> None:
-        records = _records.get()
-        if records is None:
-            return
-        names = {name.lower() for name in visible} | _ALWAYS_VISIBLE
-        records.append(
-            Exchange(
-                at=vietnam_time(started),
-                method=method,
-                url=_redacted_url(url, params, names),
-                request_headers=_redacted(headers, names),
-                request_bytes=trip.sent,
-                status=trip.status,
-                answer_headers={k: v for k, v in trip.answer_headers.items() if k in names},
-                answer_bytes=trip.received,
-                answer=_visible_json(content, names),
-                error=error,
-                milliseconds=int((time.monotonic() - clock) * 1000),
-            )
-        )
+    def _impossible(self, problem: Exception) -> Unavailable:
+        # The problem's own text may quote a header or an address, and there the secrets are.
+        return Unavailable("peer.request-impossible", where=self._peer, peer=self._peer, reason=type(problem).__name__)
 
     def _opened(self) -> httpx.Client:
-        if self._client is None:
-            limits = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=4.0)
-            transport = httpx.HTTPTransport(verify=self._tls(), limits=limits, trust_env=False)
-            # httpx hands no network backend through; test_http proves that this one is used.
-            transport._pool._network_backend = _DeadlineBackend()
-            self._client = httpx.Client(transport=transport, follow_redirects=False, trust_env=False)
-        return self._client
+        with self._opening:
+            if self._client is None:
+                limits = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=4.0)
+                transport = httpx.HTTPTransport(verify=self._tls(), limits=limits, trust_env=False)
+                # httpx hands no network backend through; test_http proves that this one is used.
+                transport._pool._network_backend = _DeadlineBackend()
+                self._client = httpx.Client(transport=transport, follow_redirects=False, trust_env=False)
+            return self._client
 
     def _tls(self) -> ssl.SSLContext:
         settings = self._settings
@@ -339,10 +327,35 @@ class HttpClient:
         return context
 
     def _refuse_plaintext(self, url: str) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as problem:
+            raise self._impossible(problem) from None
         if parts.scheme == "https" or self._settings.plaintext_reason or _is_loopback(parts.hostname or ""):
             return
-        raise ConfigError("peer.plaintext", where=self._peer, url=f"{parts.scheme}://{parts.netloc}")
+        raise ConfigError("peer.plaintext", where=self._peer, url=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
+
+
+def _record(order: _Order, trip: _Trip) -> None:
+    records = _records.get()
+    if records is None:
+        return
+    names = {name.lower() for name in order.visible} | _ALWAYS_VISIBLE
+    records.append(
+        Exchange(
+            at=vietnam_time(trip.started),
+            method=order.method,
+            url=_redacted_url(order, names),
+            request_headers={k: v if k.lower() in names else "<hidden>" for k, v in (order.headers or {}).items()},
+            request_bytes=trip.sent,
+            status=trip.status,
+            answer_headers={k: v for k, v in trip.answer_headers.items() if k in names},
+            answer_bytes=trip.received,
+            answer=_visible_json(trip.content, names),
+            error=trip.error,
+            milliseconds=int((time.monotonic() - trip.clock) * 1000),
+        )
+    )
 
 
 class _Deadline(httpcore.NetworkStream):
@@ -355,7 +368,9 @@ class _Deadline(httpcore.NetworkStream):
         return self._stream.read(max_bytes, _remaining(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _remaining(timeout, httpcore.WriteTimeout))
+        wait = _remaining(timeout, httpcore.WriteTimeout)
+        _trip.get().begun = True
+        self._stream.write(buffer, wait)
 
     def close(self) -> None:
         self._stream.close()
@@ -372,27 +387,57 @@ class _Deadline(httpcore.NetworkStream):
 
 class _DeadlineBackend(httpcore.SyncBackend):
     def connect_tcp(self, *arguments: Any, **options: Any) -> httpcore.NetworkStream:
-        return _Deadline(super().connect_tcp(*arguments, **options))
-
-
-_until: ContextVar[float] = ContextVar("call_deadline", default=math.inf)
+        options["timeout"] = _remaining(options.get("timeout"), httpcore.ConnectTimeout)
+        try:
+            return _Deadline(super().connect_tcp(*arguments, **options))
+        except (UnicodeError, OverflowError) as problem:  # a label or a port that no network has
+            raise httpcore.UnsupportedProtocol("no such address") from problem
 
 
 def _remaining(timeout: float | None, expired: type[Exception]) -> float:
     """Seconds that one wait may take: its own limit, or what is left of the whole call."""
-    left = _until.get() - time.monotonic()
+    left = _trip.get().until - time.monotonic()
     if left <= 0:
         raise expired("deadline for the whole call")
     return left if timeout is None else min(timeout, left)
 
 
-def _upload(path: Path, trip: _Trip, until: float) -> Iterator[bytes]:
-    with path.open("rb") as source:
-        while chunk := source.read(_CHUNK):
-            if time.monotonic() > until:
-                raise httpx.WriteTimeout("deadline for the whole call")
-            trip.sent += len(chunk)
-            yield chunk
+def _upload(source: BinaryIO, size: int, trip: _Trip) -> Iterator[bytes]:
+    while trip.sent < size:
+        try:
+            chunk = source.read(min(_CHUNK, size - trip.sent))
+        except OSError as problem:
+            raise httpx.WriteError(f"the file to send: {problem.strerror}") from problem
+        if not chunk:
+            raise httpx.WriteError("the file to send has become shorter")
+        trip.sent += len(chunk)
+        yield chunk
+
+
+def _page(response: httpx.Response, trip: _Trip) -> bytes:
+    """The beginning of an error page. Its status has decided already, so a page that breaks off is as good."""
+    page = bytearray()
+    with contextlib.suppress(httpx.HTTPError):
+        for chunk in response.iter_bytes():
+            trip.received += len(chunk)
+            page += chunk
+            if len(page) >= _CHUNK:
+                break
+    return bytes(page[:_CHUNK])
+
+
+def _may_pass_by_itself(problem: BaseException) -> bool:
+    """Whether another try soon makes sense: nobody asked for a long pause, and the reason is not on our side."""
+    if not isinstance(problem, Unavailable) or isinstance(problem, Unauthorized):
+        return False
+    return (problem.retry_after or 0.0) <= _LONGEST_WAIT_SECONDS and problem.code != "peer.request-impossible"
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """Seconds before the next try: jittered and growing, and never less than the peer asked for."""
+    problem = state.outcome.exception() if state.outcome else None
+    wish = problem.retry_after if isinstance(problem, Unavailable) else None
+    return max(wish or 0.0, tenacity.wait_random_exponential(multiplier=0.2, max=_LONGEST_WAIT_SECONDS)(state))
 
 
 def _is_loopback(host: str) -> bool:
@@ -404,46 +449,49 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _seconds(value: str | None) -> float | None:
+def _seconds(wish: str, now: datetime) -> float | None:
+    """Retry-After in seconds: a number (fractions are seen too) or an HTTP date (RFC 9110 10.2.3), a day at most."""
     try:
-        return max(0.0, float(value)) if value is not None else None
-    except ValueError:
+        seconds = float(wish) if _NUMBER.fullmatch(wish) else (parsedate_to_datetime(wish) - now).total_seconds()
+    except (ValueError, TypeError, OverflowError):  # TypeError: a date without a zone
         return None
+    return max(0.0, min(seconds, _LONGEST_PAUSE_SECONDS))
+
+
+def _json(content: bytes) -> Any:
+    """:raises ValueError: it is no JSON, or nested too deeply"""
+    try:
+        return json.loads(content)
+    except RecursionError as problem:
+        raise ValueError("nested too deeply") from problem
+
+
+def _object(content: bytes) -> dict[str, object]:
+    """A JSON object for people to read; empty when it is anything else."""
+    with contextlib.suppress(ValueError, RecursionError):
+        # Half a surrogate pair is legal in JSON, but neither SQLite nor a file can keep it.
+        value = json.loads(json.dumps(_json(content), ensure_ascii=False).encode("utf-8", "replace"))
+        return value if isinstance(value, dict) else {}
+    return {}
 
 
 def _excerpt(content: bytes) -> str:
     """The peer's own error text, for people: only the usual error keys of a JSON answer, never a whole page."""
-    try:
-        value = json.loads(content)
-    except ValueError:
-        return ""
-    if not isinstance(value, dict):
-        return ""
+    value = _object(content)
     texts = [pick(value, name) for name in ("ErrorDesc", "message", "error_description", "error", "detail")]
     return " ".join(text[:200] for text in texts if isinstance(text, str))
 
 
-def _redacted(headers: Mapping[str, str], names: set[str]) -> dict[str, str]:
-    return {name: value if name.lower() in names else "<hidden>" for name, value in headers.items()}
-
-
-def _redacted_url(url: str, params: Mapping[str, str] | None, names: set[str]) -> str:
-    parts = urlsplit(url)
-    query = parse_qsl(parts.query) + list((params or {}).items())
+def _redacted_url(order: _Order, names: set[str]) -> str:
+    parts = urlsplit(order.url)
+    query = parse_qsl(parts.query) + list((order.params or {}).items())
     kept = [(name, value if name.lower() in names else "<hidden>") for name, value in query]
-    netloc = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, netloc, parts.path, urlencode(kept, safe="<>/: "), ""))
+    shown = urlencode(kept, safe="<>/: ", errors="replace")
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, shown, ""))
 
 
 def _visible_json(content: bytes, names: set[str]) -> dict[str, object]:
-    if not content or len(content) > _CHUNK:
-        return {}
-    try:
-        value = json.loads(content)
-    except ValueError:
-        return {}
-    if not isinstance(value, dict):
-        return {}
+    value = _object(content) if len(content) <= _CHUNK else {}
     kept = {k: v for k, v in value.items() if k.lower() in names and isinstance(v, str | int | float | bool | None)}
     return {k: v[:500] if isinstance(v, str) else v for k, v in kept.items()}
 
