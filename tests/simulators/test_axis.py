@@ -7,10 +7,7 @@ import hashlib
 import hmac
 import json
 import re
-import signal
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lienthong import VIETNAM, ConfigError
-from lienthong_conformance.simulators.axis import AxisSimulator, read_agencies
+from lienthong import VIETNAM
+from lienthong_conformance.simulators.axis import AxisSimulator
 from lienthong_conformance.simulators.boxes import AxisAgency
 from lienthong_conformance.simulators.server import Fault, FaultKind
 
@@ -469,40 +466,3 @@ def test_the_control_plane_scripts_shows_and_resets(axis, http, province, minist
     assert http.get(f"{axis.endpoint}/_sim/records", params={"event": "sent", "after": record["n"]}).json() == []
     http.post(f"{axis.endpoint}/_sim/reset")
     assert (axis.records("sent"), ministry.waiting(), list((tmp_path / "spool").iterdir())) == ([], [], [])
-
-
-def test_agencies_are_read_from_toml_and_from_json(tmp_path):
-    row = {"code": "H05", "name": "UBND tỉnh", "system_id": "p", "secret": "s"}
-    toml, listed = tmp_path / "a.toml", tmp_path / "a.json"
-    toml.write_text("[[agency]]\n" + "\n".join(f'{name} = "{value}"' for name, value in row.items()), "utf-8")
-    listed.write_text(json.dumps([row]), "utf-8")
-    assert read_agencies(toml) == read_agencies(listed) == [AxisAgency(**row)]
-
-
-@pytest.mark.parametrize("content", ["", "[[agency]]\ncode = 'H05'", "not toml"])
-def test_a_wrong_agency_file_is_a_configuration_error_that_names_it(content, tmp_path):
-    path = tmp_path / "agencies.toml"
-    path.write_text(content, "utf-8")
-    with pytest.raises(ConfigError) as wrong:
-        read_agencies(path)
-    assert str(path) in str(wrong.value)
-
-
-_BY_HAND = """
-import sys
-from pathlib import Path
-from lienthong_conformance.simulators.axis import read_agencies, serve
-serve(read_agencies(Path(sys.argv[1])), Path(sys.argv[2]), 0, lambda endpoint: print(endpoint, flush=True))
-"""
-
-
-def test_an_axis_run_by_hand_tells_its_endpoint_and_ends_cleanly_on_ctrl_c(tmp_path, http):
-    agencies = tmp_path / "agencies.json"
-    agencies.write_text(json.dumps([{"code": "H05", "name": "x", "system_id": "p", "secret": "s"}]), "utf-8")
-    command = [sys.executable, "-W", "error", "-c", _BY_HAND, str(agencies), str(tmp_path / "axis")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        endpoint = running.stdout.readline().strip()
-        assert http.get(f"{endpoint}/_sim/audit").json() == []
-        running.send_signal(signal.SIGINT)
-        _, complaints = running.communicate(timeout=20)
-    assert (running.returncode, complaints) == (0, "")

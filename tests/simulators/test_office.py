@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import multiprocessing
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ import httpx
 import pytest
 
 from lienthong_conformance.simulators.faults import Fault, FaultKind
-from lienthong_conformance.simulators.office import SECRETS, Draft, DraftFile, OfficeSimulator, Report, serve
+from lienthong_conformance.simulators.office import SECRETS, Draft, DraftFile, OfficeSimulator, Report
 from lienthong_conformance.simulators.office_desk import AuditRow
 
 PDF = b"%PDF-1.7 \x00\xff"
@@ -247,23 +244,3 @@ def test_tampering_changes_a_file_on_its_way(office: OfficeSimulator, client: Cl
 
 def test_an_unknown_service_is_a_404(client: Client) -> None:
     assert client.http.get("/khong-co").status_code == 404
-
-
-def _serve(folder: Path, pipe: Connection) -> None:
-    serve(folder, 0, pipe.send)
-
-
-def test_an_office_can_be_served_by_hand(tmp_path: Path) -> None:
-    here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(tmp_path, there))
-    process.start()
-    try:
-        assert here.poll(30)
-        answer = httpx.get(here.recv() + "/phien", trust_env=False)
-        assert json.loads(answer.text)["code"] == "HET_PHIEN"
-    finally:
-        process.terminate()
-        process.join()
-        here.close()
-        there.close()
-        process.close()

@@ -12,16 +12,11 @@ The error codes are the simulator's own, after those of a provincial axis (10 fi
 from __future__ import annotations
 
 import itertools
-import json
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
-from lienthong.errors import ConfigError
 from lienthong.model import VIETNAM
 from lienthong_conformance.simulators.axis_wire import (
     DAY_FIRST,
@@ -291,34 +286,6 @@ class AxisSimulator:
         return {"messagetype": request.parameter("messagetype"), "to": ";".join(request.codes)}
 
 
-def serve(agencies: Sequence[AxisAgency], folder: Path, port: int, ready: Callable[[str], None]) -> None:
-    """Run an axis until Ctrl-C; ``ready`` is told its endpoint."""
-    axis = AxisSimulator(agencies, folder, port)
-    try:
-        ready(axis.endpoint)
-        axis.serve_forever()
-    except KeyboardInterrupt:
-        return
-    finally:
-        axis.stop()
-
-
-_AGENCIES = TypeAdapter(list[AxisAgency])
-
-
-def read_agencies(path: Path) -> list[AxisAgency]:
-    """Agencies from a file: ``[[agency]]`` tables in TOML, or a JSON list, with the fields of ``AxisAgency``.
-
-    :raises ConfigError: the file cannot be read or used
-    """
-    try:
-        content = path.read_text("utf-8")
-        rows = tomllib.loads(content).get("agency") if path.suffix == ".toml" else json.loads(content)
-        return _AGENCIES.validate_python(rows)
-    except (OSError, ValueError) as problem:
-        raise ConfigError("simulator.agencies", where=str(path), reason=problem) from problem
-
-
 def _now() -> datetime:
     return datetime.now(VIETNAM)
 
@@ -356,4 +323,4 @@ def _page(request: Request, items: list[Item]) -> list[Item]:
     return items[start : start + int(size)]
 
 
-__all__ = ["AuditRow", "AxisAgency", "AxisSimulator", "Fault", "FaultKind", "read_agencies", "serve"]
+__all__ = ["AuditRow", "AxisAgency", "AxisSimulator", "Fault", "FaultKind"]

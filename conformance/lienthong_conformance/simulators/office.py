@@ -308,18 +308,6 @@ class _ClerkServer(SimulatorServer):
             return json_reply({"error": str(problem)}, 400)
 
 
-def serve(folder: Path, port: int, ready: Callable[[str], None], *, clerk: Clerk = "automatic") -> None:
-    """Run an office until Ctrl-C; ``ready`` is told its base URL."""
-    office = OfficeSimulator(port, folder, clerk=clerk)
-    try:
-        ready(office.url)
-        office.serve_forever()
-    except KeyboardInterrupt:
-        return
-    finally:
-        office.stop()
-
-
 def _body(call: Call) -> dict[str, Any]:
     try:
         body = json.loads(call.read())
@@ -351,4 +339,4 @@ def _upload(key: str, body: dict[str, Any]) -> Upload:
     return Upload(key=key, facts=facts, files=files)
 
 
-__all__ = ["MAPPING", "SECRETS", "Draft", "DraftFile", "OfficeSimulator", "Report", "serve"]
+__all__ = ["MAPPING", "SECRETS", "Draft", "DraftFile", "OfficeSimulator", "Report"]
