@@ -63,9 +63,7 @@ def submit(adapter: Adapter, origin: Origin, document: Document, files: Sequence
     document = replace(document, parts=tuple(_stored_part(adapter, origin, file) for file in files))
     known = _known(adapter, origin)
     if known is not None:
-        if known.intake_digest != _digest(document):
-            raise KeyConflict("store.key-conflict", source_id=origin.source_id)
-        return known
+        return _same(known, origin, document)
     return _store(adapter, origin, document, _refusal(adapter, document))
 
 
@@ -112,9 +110,10 @@ def _surroundings(adapter: Adapter, agency: AgencySettings, document: Document) 
     with adapter.store.read() as reader:
         used = reader.number_used(document.sender.code, document.code, document.promulgated.year)
         missing = [code for code in wanted if not reader.knows_agency(axis.name, code)] if asks else []
-    if missing and _directory_is_old(adapter, axis):
-        refresh_directory(adapter, axis)
-        with adapter.store.read() as reader:
+    if missing:
+        if _directory_is_old(adapter, axis):
+            refresh_directory(adapter, axis)
+        with adapter.store.read() as reader:  # also when another thread has just read the directory
             missing = [code for code in missing if not reader.knows_agency(axis.name, code)]
     return sending.Surroundings(
         now=adapter.now(),
@@ -153,8 +152,13 @@ def _digest(document: Document) -> str:
 
 
 def _store(adapter: Adapter, origin: Origin, document: Document, refusal: Refused | None) -> MessageRow:
+    """Commit what was decided, unless somebody else committed the same item, or used the same number, meanwhile."""
     now = adapter.seconds()
     with adapter.store.write() as tx:
+        known = tx.message_by_source(origin.connection, MessageKind.DOCUMENT, origin.source_id)
+        if known is not None:
+            return _same(known, origin, document)
+        refusal = refusal or _number_refusal(tx, document)
         original = lookup.original_of(tx, document, direction="out", agency=document.sender.code)
         row = _document_row(adapter, origin, document, original, refusal, now)
         tx.add_message(row)
@@ -162,6 +166,22 @@ def _store(adapter: Adapter, origin: Origin, document: Document, refusal: Refuse
         adapter.note(tx, row, "refused" if refusal else "accepted", detail, actor=origin.actor)
     adapter.wake()
     return row
+
+
+def _same(known: MessageRow, origin: Origin, document: Document) -> MessageRow:
+    if known.intake_digest != _digest(document):
+        raise KeyConflict("store.key-conflict", source_id=origin.source_id)
+    return known
+
+
+def _number_refusal(tx: Transaction, document: Document) -> Refused | None:
+    if not tx.number_used(document.sender.code, document.code, document.promulgated.year):
+        return None
+    try:
+        sending.refuse_used_number(document)
+    except Refused as refusal:
+        return refusal
+    return None
 
 
 def _document_row(

@@ -46,7 +46,16 @@ def check_document(document: Document, around: Surroundings) -> None:
     _change_is_explained(document)
     _recipients_can_be_reached(document, around)
     _fits(document, around)
-    if around.number_used and document.change.kind is Business.NEW:
+    if around.number_used:
+        refuse_used_number(document)
+
+
+def refuse_used_number(document: Document) -> None:
+    """For a number and notation that another document of this agency and year has (Decree 30 Art. 15).
+
+    :raises Refused: rules.number-used, for a new document
+    """
+    if document.change.kind is Business.NEW:
         raise Refused("rules.number-used", where="number", code=document.code, year=document.promulgated.year)
 
 
