@@ -1,7 +1,7 @@
 """The design's rules about who may know whom, and how large things may grow.
 
     cli > api > daemon > pipeline > reports | evidence > views > registry | store
-        > signing | edxml | rules | http > config | hookspecs | metadata > errors | model | tomltext
+        > signing | edxml | rules | http > config | hookspecs | metadata > confined > errors | model | tomltext
 
 Each layer imports only layers to its right; ``|`` stands between modules that do not know each other. Built-in
 offices and all plugins see the public names only.
@@ -32,6 +32,7 @@ LAYERS = (
     {"registry", "store"},
     {"signing", "edxml", "rules", "http"},
     {"config", "hookspecs", "metadata"},
+    {"confined"},
     {"errors", "model", "tomltext"},
 )
 PUBLIC = {"lienthong", "lienthong.http", "lienthong.edxml"}
@@ -113,6 +114,9 @@ def test_conformance_knows_no_plugin():
         ("zeep", set()),
         ("pyhanko", {"lienthong.signing"}),
         ("lxml", {"lienthong.edxml", "lienthong_conformance.simulators"}),
+        ("xmlsec", {"lienthong.edxml.signature.envelope"}),
+        ("pypdfium2", {"lienthong.edxml.rules.pdf_facts"}),
+        ("pybase64", {"lienthong.edxml"}),
         ("sqlalchemy", {"lienthong.store", "lienthong.pipeline.lookup", "lienthong.api", "lienthong.views"}),
         ("fastapi", {"lienthong.api"}),
         ("reportlab", {"lienthong_conformance.letters"}),
@@ -131,7 +135,7 @@ def test_sources_are_read_where_the_rules_say_that_they_are():
 
 # --- what is loaded when ------------------------------------------------------------------------------------------
 
-HEAVY = ("pyhanko", "lxml", "reportlab", "sqlalchemy", "fastapi", "matplotlib")
+HEAVY = ("pyhanko", "lxml", "xmlsec", "pypdfium2", "reportlab", "sqlalchemy", "fastapi", "matplotlib")
 
 
 @pytest.mark.parametrize(

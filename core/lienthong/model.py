@@ -168,6 +168,24 @@ class TraceHop:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ForeignElement:
+    """An element of a packet that the format does not know, kept so that it survives reading and writing (ENV-22).
+
+    ``parent``: where it stands, by local names below the root, with a position from the second of a name on
+    (``edXMLEnvelope/edXMLHeader/MessageHeader/To[2]``); empty inside another foreign element. ``namespace`` is empty
+    for the packet's own. ``text`` is the element's own text, without blanks around it. Attributes that have a namespace
+    are named ``{namespace}name``.
+    """
+
+    name: str
+    parent: str = ""
+    namespace: str = ""
+    text: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
+    children: tuple[ForeignElement, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Document:
     """A document: metadata, parts and business kind."""
 
@@ -200,6 +218,8 @@ class Document:
     """Whether paper follows (``Paper``)."""
     trace: tuple[TraceHop, ...] = ()
     parts: tuple[Part, ...] = ()
+    foreign: tuple[ForeignElement, ...] = ()
+    """What else the packet held (vendor extensions)."""
     secrecy: str = ""
     """Secrecy mark that the office states (mật, tối mật, tuyệt mật); such a document never leaves."""
 
@@ -224,6 +244,8 @@ class StatusReport:
     at: datetime
     description: str = ""
     staff: Staff = Staff()
+    foreign: tuple[ForeignElement, ...] = ()
+    """What else the packet held (vendor extensions)."""
 
 
 Message = Document | StatusReport

@@ -8,13 +8,17 @@ import zipfile
 from dataclasses import replace
 from datetime import date, datetime
 
+import pybase64
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from lxml import etree
 
 from lienthong import (
     Business,
     Change,
     ContentError,
+    DocumentReference,
     Organization,
     PartRole,
     ReceiverChange,
@@ -24,9 +28,10 @@ from lienthong import (
     TraceHop,
 )
 from lienthong.edxml import WriteProfile, write_packet
+from lienthong.edxml.profile import ALWAYS, OPTIONAL, TypeNumbers
 from lienthong.errors import StorageFull, StoreError
 
-from .builders import DOCUMENT, LETTER, LETTER_BYTES, PDF, REPORT, blob, read, written
+from .builders import DOCUMENT, LETTER, LETTER_BYTES, PDF, REPORT, blob, documents, read, reports, written
 
 NS = "{http://www.mic.gov.vn/TBT/QCVN_102_2016}"
 
@@ -169,6 +174,7 @@ def test_a_character_that_xml_cannot_carry_is_refused_by_name(character):
         ({"parts": (LETTER, LETTER)}, "packet.main-part", "edXMLManifest"),
         ({"parts": (replace(LETTER, size=5),)}, "packet.part-changed", "AttachmentEncoded/Attachment"),
         ({"parts": (replace(LETTER, size=500),)}, "packet.part-changed", "AttachmentEncoded/Attachment"),
+        ({"responds_to": (DocumentReference(organ=""),)}, "packet.field-empty", "MessageHeader/ResponseFor"),
     ],
 )
 def test_a_document_that_no_receiver_could_use_is_refused(changes, code, where):
@@ -184,6 +190,28 @@ def test_a_status_about_nothing_is_refused(about):
     with pytest.raises(ContentError) as refusal:
         written(replace(REPORT, about=about))
     assert refusal.value.code == "packet.field-empty"
+
+
+def test_the_place_of_a_mistake_says_which_recipient_it_is():
+    recipients = (*DOCUMENT.recipients, Organization(code="H07.12", name="\x0b"))
+    with pytest.raises(ContentError) as refusal:
+        written(replace(DOCUMENT, recipients=recipients))
+    assert refusal.value.where == "edXMLHeader/MessageHeader/To[2]/OrganName"
+
+
+@pytest.mark.parametrize("zip_parts", [False, True])
+def test_a_part_with_other_bytes_of_the_same_size_is_refused(zip_parts):
+    other = b"x" * len(PDF)
+    with pytest.raises(ContentError) as refusal:
+        write_packet(DOCUMENT, lambda part: io.BytesIO(other), io.BytesIO(), WriteProfile(zip_parts=zip_parts))
+    assert (refusal.value.code, refusal.value.facts["name"]) == ("packet.part-changed", LETTER.name)
+
+
+def test_nothing_is_written_of_a_document_that_is_refused():
+    sink = io.BytesIO()
+    with pytest.raises(ContentError):
+        write_packet(replace(DOCUMENT, subject=""), opened, sink)
+    assert sink.getvalue() == b""
 
 
 def test_the_main_file_goes_first():
@@ -234,6 +262,21 @@ def test_a_source_that_reads_in_odd_pieces_gives_the_same_packet():
     assert read(sink.getvalue()).bytes_of == (content,)
 
 
+@given(st.binary(max_size=40), st.lists(st.integers(min_value=1, max_value=7), min_size=1))
+def test_base64_is_right_whatever_the_pieces(content, sizes):
+    part, _ = blob(PartRole.MAIN, "a.bin", content)
+    pieces = io.BytesIO(content)
+    lengths = iter(sizes * len(content) or [1])
+
+    class Dripping(io.BytesIO):
+        def read(self, size=-1):
+            return pieces.read(next(lengths, 1))
+
+    sink = io.BytesIO()
+    write_packet(replace(DOCUMENT, parts=(part,)), lambda part: Dripping(), sink)
+    assert b">" + pybase64.b64encode(content) + b"</edXML:ContentTransferEncoded>" in sink.getvalue()
+
+
 def test_a_full_disk_is_named():
     with open("/dev/full", "wb", buffering=0) as sink, pytest.raises(StorageFull) as refusal:
         write_packet(DOCUMENT, opened, sink)
@@ -248,3 +291,150 @@ def test_a_lost_part_is_a_store_error(tmp_path):
 
 def test_the_recorded_digest_is_the_one_of_the_bytes():
     assert hashlib.sha256(read(written(DOCUMENT)).bytes_of[0]).hexdigest() == LETTER.sha256
+
+
+# --- what a profile decides ---------------------------------------------------------------------------------------
+
+
+def test_what_is_optional_and_empty_can_be_left_out():
+    bare = replace(DOCUMENT, sender=Organization(code="H07.03"), to_places=("", "Như trên"))
+    packet = written(bare, profile=WriteProfile(always=frozenset()))
+    assert names_below(packet, "From") == ["OrganId"]
+    assert names_below(packet, "ToPlaces") == ["Place"]
+    assert etree.fromstring(packet).find(f".//{NS}SignerInfo") is None
+    assert read(packet).content.message == replace(bare, to_places=("Như trên",))
+
+
+def test_an_optional_element_can_stand_empty_by_its_name_or_by_its_place():
+    profile = WriteProfile(always=frozenset({"DueDate", "Bussiness/DocumentId", "BussinessDocumentInfo"}))
+    packet = written(DOCUMENT, profile=profile)
+    assert b"<edXML:DueDate></edXML:DueDate>" in packet
+    assert names_below(packet, "Bussiness")[0] == "DocumentId"
+    assert read(packet).content.message == DOCUMENT
+
+
+@settings(max_examples=40, deadline=None)
+@given(documents(), st.sets(st.sampled_from(sorted(OPTIONAL))))
+def test_a_document_arrives_whatever_stands_when_empty(message, always):
+    document, blobs = message
+    assert read(written(document, blobs, WriteProfile(always=frozenset(always)))).content.message == document
+
+
+@settings(max_examples=40, deadline=None)
+@given(reports, st.sets(st.sampled_from(sorted(OPTIONAL))))
+def test_a_report_arrives_whatever_stands_when_empty(report, always):
+    assert read(written(report, profile=WriteProfile(always=frozenset(always)))).content.message == report
+
+
+@pytest.mark.parametrize("kept", [ALWAYS, frozenset()])
+def test_a_needed_element_is_never_left_out(kept):
+    with pytest.raises(ContentError):
+        written(replace(DOCUMENT, number=""), profile=WriteProfile(always=kept))
+
+
+def types_written(profile: WriteProfile, **changes) -> tuple[int, int]:
+    message = read(written(replace(DOCUMENT, **changes), profile=profile)).content.message
+    return message.type_code, message.type_detail
+
+
+@pytest.mark.parametrize(
+    ("codes", "name", "given_code", "numbers"),
+    [
+        *[("as-given", "Công văn", 7, (7, 0)), ("table", "Công văn", 7, (2, 18)), ("row", "Công văn", 2, (18, 0))],
+        *[("table", "Quyết định", 1, (1, 8)), ("table", "Quyết định", 2, (2, 2)), ("table", "Nghị định", 2, (1, 7))],
+        *[("row", "TỜ TRÌNH", 2, (16, 0)), ("as-given", "Không rõ", 2, (2, 0))],
+    ],
+)
+def test_the_numbers_of_a_type_are_counted_as_the_axis_counts(codes, name, given_code, numbers):
+    assert types_written(WriteProfile(type_codes=codes), type_name=name, type_code=given_code) == numbers
+
+
+@pytest.mark.parametrize("codes", ["as-given", "table", "row"])
+def test_numbers_given_for_a_name_win(codes):
+    profile = WriteProfile(type_codes=codes, types=(TypeNumbers(name="Phiếu báo", type_code=4, detail=9),))
+    assert types_written(profile, type_name="PHIẾU BÁO") == (4, 9)
+
+
+@pytest.mark.parametrize("codes", ["table", "row"])
+@pytest.mark.parametrize("name", ["Cong van", "Hồ sơ", "", "Phiếu báo"])
+def test_a_type_without_a_certain_row_is_refused_where_a_row_is_asked_for(codes, name):
+    with pytest.raises(ContentError) as refusal:
+        written(replace(DOCUMENT, type_name=name), profile=WriteProfile(type_codes=codes))
+    assert (refusal.value.code, refusal.value.facts["name"]) == ("packet.type-unknown", name)
+
+
+@pytest.mark.parametrize("form", ["triple", "year-number", "uuid"])
+def test_a_document_code_of_another_form_is_refused_where_one_is_asked_for(form):
+    ids = {
+        "triple": DOCUMENT.document_id,
+        "year-number": "H07.03-2026-12",
+        "uuid": "01b6b3f0-3c5b-4f0e-9a55-0e3b5a4f6d21",
+    }
+    profile = WriteProfile(document_id_form=form)
+    for own, document_id in ids.items():
+        document = replace(DOCUMENT, document_id=document_id)
+        if own == form:
+            assert read(written(document, profile=profile)).content.message == document
+        else:
+            with pytest.raises(ContentError) as refusal:
+                written(document, profile=profile)
+            assert refusal.value.code == "packet.document-id-form"
+
+
+def test_a_report_keeps_the_document_code_that_it_was_told_whatever_the_form():
+    report = replace(REPORT, about=replace(REPORT.about, document_id="VPCP-00021"))
+    assert read(written(report, profile=WriteProfile(document_id_form="triple"))).content.message == report
+
+
+def test_the_list_of_hops_can_carry_attributes():
+    attributes = (("id", "1"), ("version", "1.0"), ("mustUnderstand", "1"), ("actor", 'http://a/?b&"c"<d>\n'))
+    packet = written(DOCUMENT, profile=WriteProfile(trace_attributes=attributes))
+    trace = etree.fromstring(packet).find(f".//{NS}TraceHeaderList")
+    assert tuple(trace.attrib.items()) == attributes
+    assert read(packet).content.message == DOCUMENT
+
+
+# --- the seal -----------------------------------------------------------------------------------------------------
+
+
+def sealed(message, seal) -> bytes:
+    sink = io.BytesIO()
+    write_packet(message, opened, sink, seal=seal)
+    return sink.getvalue()
+
+
+def test_the_seal_gets_the_envelope_and_the_digests_and_its_bytes_are_written():
+    given_to_seal = []
+
+    def seal(envelope: bytes, digests) -> bytes:
+        given_to_seal.extend([envelope, list(digests)])
+        return envelope.replace(b"<edXML:edXMLBody>", b"<!--sealed--><edXML:edXMLBody>")
+
+    plain = written(DOCUMENT)
+    assert sealed(DOCUMENT, seal) == plain.replace(b"<edXML:edXMLBody>", b"<!--sealed--><edXML:edXMLBody>")
+    envelope, digests = given_to_seal
+    assert plain.startswith(envelope)
+    assert envelope.endswith(b"  </edXML:edXMLEnvelope>\n")
+    content_id = etree.fromstring(plain).find(f".//{NS}ContentId").text.removeprefix("cid:")
+    assert digests == [(content_id, LETTER.sha256)]
+
+
+def test_a_report_is_sealed_without_digests():
+    seen = []
+
+    def seal(envelope: bytes, digests) -> bytes:
+        seen.append(list(digests))
+        return envelope
+
+    assert sealed(REPORT, seal) == written(REPORT)
+    assert seen == [[]]
+
+
+def test_when_no_seal_can_be_made_nothing_is_written():
+    def seal(envelope: bytes, digests) -> bytes:
+        raise StoreError("packet.storage", reason="token")
+
+    sink = io.BytesIO()
+    with pytest.raises(StoreError):
+        write_packet(DOCUMENT, opened, sink, seal=seal)
+    assert sink.getvalue() == b""

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import codecs
 import re
+import sys
 import unicodedata
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import cache
 from pathlib import Path
 
+from lienthong.errors import ContentError
 from lienthong.model import VIETNAM
 
 NAMESPACE = "http://www.mic.gov.vn/TBT/QCVN_102_2016"
+LEGACY_NAMESPACE = "http://www.e-doc.vn/Schema"
+"""Of the SOAP packets before QCVN 102, known as "2803" (official letter 2803/BTTTT-THH)."""
 CONTENT_ID_PREFIX = "cid:"
 
+MOST_MARKS = 30
 FIRST_REAL_YEAR = 1945
 """No document of the state is older. Earlier dates are what .NET, SQL Server and OLE write for "no date"."""
 
@@ -32,8 +38,27 @@ _MOMENT = re.compile(
 _TRIPLE = re.compile(r"[^,]+,(?P<date>\d{4}/\d{2}/\d{2}),[^,]*/[^,]*", re.ASCII)
 
 
+def has_piled_marks(text: str) -> bool:
+    """Whether more combining marks follow each other than any language writes.
+
+    Normalising such a pile takes time with its square, so it is refused (Unicode TR15 section 13, Stream-Safe Text).
+    """
+    return len(text) > MOST_MARKS and not text.isascii() and _piled_marks().search(text) is not None
+
+
+@cache
+def _piled_marks() -> re.Pattern[str]:
+    marks = "".join(letter for letter in map(chr, range(sys.maxunicode + 1)) if unicodedata.combining(letter))
+    return re.compile(f"[{re.escape(marks)}]{{{MOST_MARKS + 1}}}")
+
+
 def tidy(text: str) -> str:
-    """A value as both sides of the packet see it: NFC (TCVN 6909), without blanks around it."""
+    """A value as both sides of the packet see it: NFC (TCVN 6909), without blanks around it.
+
+    :raises ContentError: more combining marks in a row than any language writes
+    """
+    if has_piled_marks(text):
+        raise ContentError("packet.too-large", where="", what="combining marks in a row", limit=MOST_MARKS)
     return unicodedata.normalize("NFC", text).strip()
 
 
@@ -119,9 +144,11 @@ _HEADER = (
 )
 _REFERENCE = "ContentId ContentType Description AttachmentName"
 _CHILDREN = {
-    "edXML": "edXMLEnvelope AttachmentEncoded",
-    "edXMLEnvelope": "edXMLHeader edXMLBody AttachmentEncoded",
-    "edXMLHeader": "MessageHeader Status TraceHeaderList Signature",
+    "edXML": "edXMLEnvelope AttachmentEncoded ErrorList",
+    "edXMLEnvelope": "edXMLHeader edXMLBody AttachmentEncoded ErrorList",
+    "edXMLHeader": "MessageHeader Status TraceHeaderList Signature ErrorList",
+    "ErrorList": "Error",
+    "Error": "Code Description",
     "MessageHeader": _HEADER,
     "Status": _HEADER,
     "From": _ORGANIZATION,
@@ -155,12 +182,25 @@ _CHILDREN = {
 KNOWN_CHILDREN: dict[str, frozenset[str]] = {
     key_of(parent): frozenset(map(key_of, children.split())) for parent, children in _CHILDREN.items()
 }
-"""Which elements stand under which (by key). Whatever else a packet holds is read past and reported.
+"""Which elements stand under which (by key). Whatever else a packet holds is kept as foreign, and noted.
 
 What is inside ``Signature`` belongs to XML-DSig and is not listed.
 """
+USUAL_NAMES = {key_of(name): name for names in (*_CHILDREN, *_CHILDREN.values()) for name in names.split()}
+"""How the standard spells each element, by key."""
+VENDOR_EXTENSIONS = frozenset(map(key_of, ("ReferenceCodes", "ReplyFors", "ResponseForTask", "ApplicationType")))
+"""Elements that builders in the field add to the standard's (vendor field notes), by key."""
+KNOWN_ATTRIBUTES = {
+    "edxmlmanifest": frozenset({"version", "id"}),
+    "reference": frozenset({"href", "role", "type"}),
+    "traceheaderlist": frozenset({"id", "version", "mustunderstand", "actor"}),
+    "messageheader": frozenset({"id"}),
+    "business": frozenset({"id"}),
+}
+"""Attributes that builders set, by the element's key: XLink, SOAP's, and ``Id`` for a signature to point to."""
 
 _NAME_BYTES = 200
+_NAME_LETTERS = 1000
 _ZIP_TYPES = {
     ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
@@ -207,6 +247,9 @@ def safe_name(name: str) -> str:
 
     Path separators become ``_``, so that ``7816/VPCP.pdf`` keeps its number; invisible characters go.
     """
+    # Longer names are cut anyway, and only so much is normalised.
+    if len(name) > 2 * _NAME_LETTERS:
+        name = name[:_NAME_LETTERS] + name[-_NAME_LETTERS:]
     shown = "".join(_visible(letter) for letter in name)
     plain = unicodedata.normalize("NFC", _NOT_IN_NAMES.sub("_", shown))
     clean = " ".join(plain.split()).strip(" .")
@@ -238,7 +281,7 @@ def detect_media_type(head: bytes, name: str) -> str:
 
     The name only tells apart what shares one container (zip, OLE). ``application/octet-stream`` when nothing is known.
     """
-    suffix = Path(name).suffix.lower()
+    suffix = suffix_of(name)
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"%PDF-"):
         return "application/pdf"
     if head.startswith(_ZIP_MAGIC):
@@ -275,7 +318,7 @@ def _is_textual(media_type: str) -> bool:
 
 def is_zip_name(name: str) -> bool:
     """Whether a file of this name is a zip container by nature, so that a zip is not mere packaging of it."""
-    return Path(name).suffix.lower() in _ZIP_SUFFIXES
+    return suffix_of(name) in _ZIP_SUFFIXES
 
 
 def needs_zip(name: str, media_type: str) -> bool:
@@ -284,4 +327,13 @@ def needs_zip(name: str, media_type: str) -> bool:
 
 
 def looks_zipped(head: bytes, name: str) -> bool:
-    return head.startswith(_ZIP_MAGIC) and not is_zip_name(name)
+    return is_zip(head) and not is_zip_name(name)
+
+
+def is_zip(head: bytes) -> bool:
+    return head.startswith(_ZIP_MAGIC)
+
+
+def suffix_of(name: str) -> str:
+    """``.pdf``, in lower case; empty when there is none."""
+    return Path(name).suffix.lower()

@@ -1,67 +1,61 @@
 """From packet to model: streaming, tolerant, and honest about what it tolerated.
 
-What a document or a status report cannot exist without is refused with the XPath of what is missing; everything else
-gets its default and, when the packet said something unusual, a quirk. Quirk ids:
+A packet is taken apart first (``open_packet``), so that rules, people and signature checks can look at all of it, and
+then has a message, or faults that say why nobody may use it. Quirk ids, each with its place and the raw value:
 
 =========  =========================================================================================================
 bytes      ``leading-junk``, ``crlf``, ``encoding-declared`` (not UTF-8, while the bytes are), ``undeclared-prefix``
-elements   ``unknown-element``, ``status-element`` (``Status`` for ``MessageHeader``), ``response-for-empty``,
-           ``trace-missing``, ``trace-incomplete``, ``business-missing``, ``type-name-missing``
+form       ``prefix-missing``, ``prefix-unusual`` (the envelope's is not ``edXML:``), ``namespace-foreign``,
+           ``root-unusual`` (no ``edXML`` around the envelope), ``name-spelling``, ``stray-text``
+elements   ``vendor-extension``, ``unknown-element``, ``unknown-attribute``, ``foreign-dropped``, ``status-element``
+           (``Status`` for ``MessageHeader``), ``response-for-empty``, ``trace-missing``, ``trace-incomplete``,
+           ``trace-on-status``, ``parts-on-status``, ``business-missing``, ``type-name-missing``
 values     ``not-nfc``, ``organ-id-null``, ``organ-id-missing``, ``recipient-repeated``, ``document-id-missing``,
            ``document-id-form``, ``document-id-day``, ``number-unreadable``, ``flag-unreadable``, ``priority-unknown``,
            ``date-form``, ``date-unreadable``, ``date-placeholder``, ``status-code-unpadded``
-signature  ``signature-unchecked``, ``signature-sha1``, ``signature-dummy``
+signature  ``signature-unchecked``, ``signature-namespace``, ``signature-sha1``, ``signature-dummy``
 files      ``cid-missing``, ``name-changed``, ``name-differs``, ``type-differs``, ``zip-unpacked``, ``zip-kept``,
-           ``attachment-empty``
+           ``zip-entry-differs``, ``zip-nested``, ``attachment-empty``, ``base64-broken``
 =========  =========================================================================================================
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NoReturn, TypeVar
+from typing import BinaryIO
 
 from lienthong.edxml.attachments import Attachments, PartFile, Payloads, storage_errors
-from lienthong.edxml.codes import (
-    FIRST_REAL_YEAR,
-    is_document_triple,
-    is_usual_date,
-    is_usual_timestamp,
-    names_impossible_day,
-    parse_moment,
-)
-from lienthong.edxml.tree import Element, Quirk, QuirkLog, ReadLimits, note_signatures, note_unknown, parse
+from lienthong.edxml.codes import LEGACY_NAMESPACE
+from lienthong.edxml.foreign import foreign_elements, note_form, note_signatures
+from lienthong.edxml.message import message_of
+from lienthong.edxml.tree import Element, Parsed, Quirk, QuirkLog, Readable, ReadLimits, parse
 from lienthong.errors import ContentError
-from lienthong.model import (
-    Business,
-    Change,
-    Document,
-    DocumentReference,
-    Message,
-    Organization,
-    Part,
-    Priority,
-    ReceiverChange,
-    Replacement,
-    Signer,
-    Staff,
-    StatusCode,
-    StatusReport,
-    TraceHop,
-    document_id,
-)
+from lienthong.model import Message, Part
 
 _LIMITS = ReadLimits()
-_NUMBER = re.compile(r"[+-]?\d{1,9}", re.ASCII)
-_FLAGS = {"1": True, "true": True, "0": False, "false": False, "": False}
-_DOCUMENT_MARKS = ("Subject", "Code", "PromulgationInfo")
-_USUAL_TYPE = 2
-"""Administrative document (văn bản hành chính), the value that axes assume."""
-Default = TypeVar("Default", int, None)
+_HEAD = 64 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Packet:
+    """A packet taken apart and not yet judged.
+
+    ``header`` is the ``MessageHeader``. ``files`` are all attachments that are carried, in the manifest's order,
+    unlisted ones last. ``message`` is None when ``faults`` say why it must not be used. ``markup``: the packet's bytes
+    as they came, without junk in front and without the attachments' text. ``size`` in bytes.
+    """
+
+    root: Element
+    header: Element | None
+    files: tuple[PartFile, ...]
+    quirks: tuple[Quirk, ...]
+    message: Message | None
+    faults: tuple[ContentError, ...]
+    markup: bytes
+    size: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,376 +67,141 @@ class PacketContent:
     quirks: tuple[Quirk, ...]
 
 
-def read_packet(source: BinaryIO, folder: Path, limits: ReadLimits = _LIMITS) -> PacketContent:
-    """Read a packet in constant memory; its attachments become new files in ``folder``, none when this fails.
+def open_packet(source: BinaryIO, folder: Path, limits: ReadLimits = _LIMITS) -> Packet:
+    """Take a packet apart in constant memory; its attachments become new files in ``folder``, none when this fails.
 
     The signature of the envelope is not verified here.
 
-    :raises ContentError: the packet cannot be used; ``where`` is the XPath by local names
+    :raises ContentError: not XML, no packet, hostile, or beyond the limits; ``where`` is the XPath by local names
     :raises StoreError: a file could not be read or written
     """
     quirks = QuirkLog()
     with storage_errors(str(folder)), Payloads(folder) as payloads:
-        root = parse(source, payloads.decoder_for, limits, quirks)
-        header = _header(root, quirks)
-        note_unknown(root, quirks)
-        note_signatures(root, quirks)
-        files = Attachments(payloads, limits, quirks).read(root)
-        message = _message(_Fields(header, quirks), tuple(file.part for file in files))
-    return PacketContent(message=message, files=files, quirks=quirks.found())
+        parsed = _parsed(source, payloads, limits, quirks)
+        _refuse_other_formats(parsed.root)
+        note_form(parsed.root, parsed.markup, quirks)
+        note_signatures(parsed.root, quirks)
+        return _Reading(parsed, payloads, limits, quirks).packet()
 
 
-def _header(root: Element, quirks: QuirkLog) -> Element:
-    if root.key not in ("edxml", "edxmlenvelope"):
-        raise ContentError("packet.not-edxml", where=root.path, root=root.name)
-    headers = [*root.every("edXMLHeader"), *root.every("edXMLEnvelope/edXMLHeader")]
-    messages = [found for header in headers for name in ("MessageHeader", "Status") for found in header.all(name)]
-    if not messages:
-        raise ContentError("packet.no-message", where=root.path)
-    if len(messages) > 1:
-        raise ContentError("packet.ambiguous", where=messages[1].path, element=messages[1].name)
-    if messages[0].key == "status":
-        quirks.note("status-element", messages[0])
-    return messages[0]
+def read_packet(source: BinaryIO, folder: Path, limits: ReadLimits = _LIMITS) -> PacketContent:
+    """Read a packet that may be used; as ``open_packet``, and nothing stays in ``folder`` when it may not.
+
+    :raises ContentError: the packet cannot be used; ``where`` is the XPath by local names
+    :raises StoreError: a file could not be read or written
+    """
+    packet = open_packet(source, folder, limits)
+    if packet.message is None:
+        for file in packet.files:
+            file.path.unlink(missing_ok=True)
+        raise packet.faults[0]
+    return PacketContent(message=packet.message, files=packet.files, quirks=packet.quirks)
 
 
-class _Fields:
-    """The values below one element; what is unusual about them goes to the quirks."""
+def _parsed(source: BinaryIO, payloads: Payloads, limits: ReadLimits, quirks: QuirkLog) -> Parsed:
+    watched = _Watched(source)
+    try:
+        return parse(watched, payloads.decoder_for, limits, quirks)
+    except ContentError as problem:
+        if LEGACY_NAMESPACE.encode() in watched.head and problem.code in ("packet.malformed", "packet.not-xml"):
+            # As it was sent: a MIME message with the SOAP envelope as its first part.
+            raise ContentError("packet.legacy-2803", where="") from problem
+        raise
 
-    def __init__(self, element: Element, quirks: QuirkLog) -> None:
-        self.element = element
-        self.quirks = quirks
 
-    def below(self, name: str) -> _Fields | None:
-        found = self.element.at(name)
-        return _Fields(found, self.quirks) if found is not None else None
+class _Watched:
+    """A source that remembers its first bytes."""
 
-    def each(self, path: str) -> list[_Fields]:
-        """The elements of one name at the end of a path."""
-        parents, _, name = path.rpartition("/")
-        parent = self.element.at(parents) if parents else self.element
-        return [_Fields(child, self.quirks) for child in parent.all(name)] if parent is not None else []
+    def __init__(self, source: Readable) -> None:
+        self._source = source
+        self.head = b""
 
-    def note(self, quirk_id: str, name: str = "", detail: str = "") -> None:
-        found = self.element.at(name) if name else None
-        self.quirks.note(quirk_id, found if found is not None else self.element, detail)
+    def read(self, size: int, /) -> bytes:
+        data = self._source.read(size)
+        if len(self.head) < _HEAD:
+            self.head += data[: _HEAD - len(self.head)]
+        return data
 
-    def text(self, path: str) -> str:
-        return self.element.value(path)
 
-    def texts(self, path: str) -> tuple[str, ...]:
-        return tuple(found.element.text for found in self.each(path) if found.element.text)
+def _refuse_other_formats(root: Element) -> None:
+    if root.key in ("edxml", "edxmlenvelope"):
+        return
+    if any(element.namespace.startswith(LEGACY_NAMESPACE) for element in root.walk()):
+        raise ContentError("packet.legacy-2803", where=root.path)
+    raise ContentError("packet.not-edxml", where=root.path, root=root.name)
 
-    def required(self, path: str) -> str:
-        return self.element.required(path)
 
-    def organ(self, path: str = "OrganId") -> str:
-        """An agency's code; empty when it is missing, or ``null`` as one gateway writes."""
-        code = self.text(path)
-        if code.lower() != "null":
-            return code
-        self.note("organ-id-null", path, code)
-        return ""
+class _Reading:
+    """Collects what is wrong on the way, so that a packet that cannot be used can still be looked at."""
 
-    def number(self, path: str, default: Default) -> int | Default:
-        written = self.text(path)
-        if _NUMBER.fullmatch(written):
-            return int(written)
-        if written:
-            self.note("number-unreadable", path, written)
-        return default
+    def __init__(self, parsed: Parsed, payloads: Payloads, limits: ReadLimits, quirks: QuirkLog) -> None:
+        self._parsed = parsed
+        self._payloads = payloads
+        self._limits = limits
+        self._quirks = quirks
+        self._faults: list[ContentError] = []
 
-    def flag(self, path: str) -> bool:
-        written = self.text(path).lower()
-        if written not in _FLAGS:
-            self.note("flag-unreadable", path, written)
-        return _FLAGS.get(written, False)
+    def packet(self) -> Packet:
+        root = self._parsed.root
+        header = self._header(root)
+        joined = self._files(root)
+        files = tuple(file for file, _ in joined)
+        order = {id(element): position for position, (_, elements) in enumerate(joined, 1) for element in elements}
+        message = self._message(root, header, tuple(file.part for file in files), order)
+        return Packet(
+            root=root,
+            header=header,
+            files=files,
+            quirks=self._quirks.found(),
+            message=None if self._faults else message,
+            faults=tuple(self._faults),
+            markup=self._parsed.markup,
+            size=self._parsed.size,
+        )
 
-    def day(self, path: str) -> date | None:
-        moment = self._moment(path, is_usual_date)
-        return moment.date() if moment is not None else None
-
-    def moment(self, path: str) -> datetime | None:
-        return self._moment(path, is_usual_timestamp)
-
-    def _moment(self, path: str, is_usual: Callable[[str], bool]) -> datetime | None:
-        written = self.text(path)
-        if not written:
+    def _header(self, root: Element) -> Element | None:
+        headers = root.every("edXMLHeader" if root.key == "edxmlenvelope" else "edXMLEnvelope/edXMLHeader")
+        if len(headers) > 1:
+            self._faults.append(ContentError("packet.ambiguous", where=headers[1].path, element=headers[1].name))
+        found = [found for header in headers for name in ("MessageHeader", "Status") for found in header.all(name)]
+        if not found:
+            self._faults.append(_no_message(root))
             return None
-        moment = parse_moment(written)
-        if moment is None or moment.year < FIRST_REAL_YEAR:
-            self.note("date-unreadable" if moment is None else "date-placeholder", path, written)
+        if len(found) > 1:
+            self._faults.append(ContentError("packet.ambiguous", where=found[1].path, element=found[1].name))
+        if found[0].key == "status":
+            self._quirks.note("status-element", found[0])
+        return found[0]
+
+    def _files(self, root: Element) -> tuple[tuple[PartFile, tuple[Element, ...]], ...]:
+        attachments = Attachments(self._payloads, self._limits, self._quirks)
+        try:
+            return attachments.read(root)
+        except ContentError as fault:
+            if fault.code == "packet.too-large":
+                raise
+            self._faults.append(fault)
+            self._payloads.discard()
+            return ()
+        finally:
+            self._faults.extend(attachments.faults)
+
+    def _message(
+        self, root: Element, header: Element | None, parts: tuple[Part, ...], order: Mapping[int, int]
+    ) -> Message | None:
+        if header is None:
             return None
-        if not is_usual(written):
-            self.note("date-form", path, written)
-        return moment
-
-    def refuse_unreadable(self, path: str) -> NoReturn:
-        where = f"{self.element.path}/{path}"
-        raise ContentError("packet.date-unreadable", where=where, value=self.required(path))
+        try:
+            return message_of(header, parts, partial(foreign_elements, root, order, self._quirks), self._quirks)
+        except ContentError as fault:
+            self._faults.append(fault)
+            return None
 
 
-def _message(header: _Fields, parts: tuple[Part, ...]) -> Message:
-    states = bool(header.each("StatusCode")) or header.element.key == "status"
-    describes = [mark for mark in _DOCUMENT_MARKS if header.each(mark)]
-    if states and describes:
-        raise ContentError("packet.ambiguous", where=header.element.path, element=f"StatusCode, {describes[0]}")
-    if states:
-        return _status_report(header)
-    if describes:
-        return _document(header, parts)
-    raise ContentError("packet.no-message", where=header.element.path)
-
-
-def _status_report(header: _Fields) -> StatusReport:
-    answered = header.below("ResponseFor")
-    about = _reference(answered) if answered is not None else None
-    if answered is None or about is None or not (about.code or about.document_id):
-        header.element.refuse_missing("ResponseFor/DocumentId")
-    if not about.organ:
-        answered.note("organ-id-missing")
-    _check_document_id(answered)
-    staff = header.below("StaffInfo")
-    return StatusReport(
-        sender=_sender(header),
-        about=about,
-        code=_status_code(header),
-        at=header.moment("Timestamp") or header.refuse_unreadable("Timestamp"),
-        description=header.text("Description"),
-        staff=_staff(staff) if staff is not None else Staff(),
-    )
-
-
-def _status_code(header: _Fields) -> StatusCode:
-    written = header.required("StatusCode")
-    code = written.zfill(2)
-    if code not in tuple(StatusCode):
-        where = f"{header.element.path}/StatusCode"
-        raise ContentError("packet.status-unknown", where=where, status=written)
-    if code != written:
-        header.note("status-code-unpadded", "StatusCode", written)
-    return StatusCode(code)
-
-
-def _document(header: _Fields, parts: tuple[Part, ...]) -> Document:
-    business = _business(header)
-    return Document(
-        sender=_sender(header),
-        recipients=_recipients(header),
-        document_id=_document_id(header),
-        number=header.required("Code/CodeNumber"),
-        notation=header.required("Code/CodeNotation"),
-        promulgated=_promulgated(header),
-        subject=header.required("Subject"),
-        place=header.text("PromulgationInfo/Place"),
-        type_name=_type_name(header),
-        type_code=header.number("DocumentType/Type", _USUAL_TYPE),
-        type_detail=header.number("DocumentType/TypeDetail", 0),
-        content=header.text("Content"),
-        signer=_signer(header),
-        due=header.day("DueDate"),
-        priority=_priority(header),
-        sphere=header.text("OtherInfo/SphereOfPromulgation"),
-        typer_notation=header.text("OtherInfo/TyperNotation"),
-        copies=header.number("OtherInfo/PromulgationAmount", None),
-        pages=header.number("OtherInfo/PageAmount", None),
-        direction=header.flag("OtherInfo/Direction"),
-        appendixes=header.texts("OtherInfo/Appendixes/Appendix"),
-        responds_to=_responds_to(header),
-        steering=header.number("SteeringType", 0),
-        to_places=header.texts("ToPlaces/Place"),
-        change=_change(business) if business is not None else Change(),
-        paper=business is not None and business.flag("Paper"),
-        trace=_trace(header),
-        parts=parts,
-    )
-
-
-def _organization(agency: _Fields) -> Organization:
-    return Organization(
-        code=agency.organ(),
-        name=agency.text("OrganName"),
-        in_charge=agency.text("OrganizationInCharge"),
-        address=agency.text("OrganAdd"),
-        email=agency.text("Email"),
-        telephone=agency.text("Telephone"),
-        fax=agency.text("Fax"),
-        website=agency.text("Website"),
-    )
-
-
-def _sender(header: _Fields) -> Organization:
-    """Without the sender's code nobody can be answered, so it is never guessed."""
-    sender = header.below("From")
-    organization = _organization(sender) if sender is not None else None
-    if organization is None or not organization.code:
-        header.element.refuse_missing("From/OrganId")
-    return organization
-
-
-def _recipients(header: _Fields) -> tuple[Organization, ...]:
-    found: dict[str, Organization] = {}
-    for recipient in header.each("To"):
-        organization = _organization(recipient)
-        if not organization.code:
-            recipient.note("organ-id-missing", detail=organization.name)
-        elif organization.code in found:
-            recipient.note("recipient-repeated", detail=organization.code)
-        else:
-            found[organization.code] = organization
-    return tuple(found.values()) or header.element.refuse_missing("To/OrganId")
-
-
-def _promulgated(header: _Fields) -> date:
-    path = "PromulgationInfo/PromulgationDate"
-    return header.day(path) or header.refuse_unreadable(path)
-
-
-def _document_id(header: _Fields) -> str:
-    written = header.text("DocumentId")
-    if written:
-        _check_document_id(header)
-        return written
-    header.note("document-id-missing")
-    code = f"{header.required('Code/CodeNumber')}/{header.required('Code/CodeNotation')}"
-    return document_id(_sender(header).code, _promulgated(header), code)
-
-
-def _check_document_id(fields: _Fields) -> None:
-    written = fields.text("DocumentId")
-    if written and not is_document_triple(written):
-        fields.note("document-id-form", "DocumentId", written)
-    if names_impossible_day(written):
-        fields.note("document-id-day", "DocumentId", written)
-
-
-def _type_name(header: _Fields) -> str:
-    name = header.text("DocumentType/TypeName")
-    if not name:
-        header.note("type-name-missing")
-    return name
-
-
-def _signer(header: _Fields) -> Signer:
-    return Signer(
-        full_name=header.text("SignerInfo/FullName"),
-        position=header.text("SignerInfo/Position"),
-        competence=header.text("SignerInfo/Competence"),
-    )
-
-
-def _priority(header: _Fields) -> Priority:
-    path = "OtherInfo/Priority"
-    level = header.number(path, 0)
-    if level in tuple(Priority):
-        return Priority(level)
-    header.note("priority-unknown", path, str(level))
-    return Priority.NORMAL
-
-
-def _reference(answered: _Fields) -> DocumentReference:
-    return DocumentReference(
-        organ=answered.organ(),
-        code=answered.text("Code"),
-        promulgated=answered.day("PromulgationDate"),
-        document_id=answered.text("DocumentId"),
-    )
-
-
-def _responds_to(header: _Fields) -> tuple[DocumentReference, ...]:
-    found = []
-    for answered in header.each("ResponseFor"):
-        reference = _reference(answered)
-        if reference == DocumentReference(organ=""):
-            answered.note("response-for-empty")
-        else:
-            _check_document_id(answered)
-            found.append(reference)
-    return tuple(found)
-
-
-def _staff(person: _Fields) -> Staff:
-    return Staff(
-        name=person.text("Staff"),
-        department=person.text("Department"),
-        mobile=person.text("Mobile"),
-        email=person.text("Email"),
-    )
-
-
-def _trace_list(header: _Fields) -> _Fields | None:
-    envelope = header.element.parent
-    found = envelope.at("TraceHeaderList") if envelope is not None else None
-    return _Fields(found, header.quirks) if found is not None else None
-
-
-def _trace(header: _Fields) -> tuple[TraceHop, ...]:
-    trace_list = _trace_list(header)
-    headers = trace_list.each("TraceHeader") if trace_list is not None else []
-    if not headers:
-        (trace_list or header).note("trace-missing")
-    hops = []
-    for hop in headers:
-        organ, at = hop.organ(), hop.moment("Timestamp")
-        if organ and at is not None:
-            hops.append(TraceHop(organ=organ, at=at))
-        else:
-            hop.note("trace-incomplete")
-    return tuple(hops)
-
-
-def _business(header: _Fields) -> _Fields | None:
-    trace_list = _trace_list(header)
-    business = trace_list.below("Bussiness") if trace_list is not None else None
-    if business is None:
-        (trace_list or header).note("business-missing")
-    return business
-
-
-def _change(business: _Fields) -> Change:
-    people = [_staff(person) for person in business.each("StaffInfo")]
-    _check_document_id(business)
-    return Change(
-        kind=_business_kind(business),
-        reason=business.text("BussinessDocReason"),
-        document_id=business.text("DocumentId"),
-        content_changed=business.flag("BussinessDocumentInfo/DocumentInfo"),
-        receivers_changed=business.flag("BussinessDocumentInfo/DocumentReceiver"),
-        receivers=_receiver_changes(business),
-        replaces=_replacements(business),
-        staff=tuple(person for person in people if person != Staff()),
-    )
-
-
-def _business_kind(business: _Fields) -> Business:
-    """An unknown kind is refused: taken for a new document, a recall would be filed instead of obeyed."""
-    written = business.text("BussinessDocType")
-    if not written:
-        business.note("business-missing")
-        return Business.NEW
-    kind = int(written) if _NUMBER.fullmatch(written) else -1
-    if kind not in tuple(Business):
-        where = f"{business.element.path}/BussinessDocType"
-        raise ContentError("packet.business-unknown", where=where, kind=written)
-    return Business(kind)
-
-
-def _receiver_changes(business: _Fields) -> tuple[ReceiverChange, ...]:
-    found = []
-    for receiver in business.each("BussinessDocumentInfo/ReceiverList/Receiver"):
-        organ, kind = receiver.organ(), receiver.text("ReceiverType")
-        if not organ:
-            receiver.note("organ-id-missing")
-        elif kind not in ("0", "1"):
-            # Taking a receiver off is a recall for it, so an unreadable word never becomes one.
-            receiver.note("flag-unreadable", "ReceiverType", kind)
-        else:
-            found.append(ReceiverChange(organ=organ, added=kind == "1"))
-    return tuple(found)
-
-
-def _replacements(business: _Fields) -> tuple[Replacement, ...]:
-    return tuple(
-        Replacement(document_id=replaced.required("DocumentId"), organs=replaced.texts("OrganIdList/OrganId"))
-        for replaced in business.each("ReplacementInfoList/ReplacementInfo")
-    )
+def _no_message(root: Element) -> ContentError:
+    """An axis answers a bad packet with a list of errors in the same envelope."""
+    errors = [element for element in root.walk() if element.key == "error"]
+    if not errors:
+        return ContentError("packet.no-message", where=root.path)
+    told = "; ".join(f"{error.value('Code')} {error.value('Description')}".strip() for error in errors)
+    return ContentError("packet.error-list", where=errors[0].path, errors=told[:500])
