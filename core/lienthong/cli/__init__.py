@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from lienthong.cli.edxml import edxml_app
+
 COMMANDS_GROUP = "lienthong.commands"
 """Entry points whose modules add commands through the ``register_commands`` hook. A group of its own, so that showing
 help does not load every plugin."""
@@ -26,6 +28,7 @@ app = typer.Typer(
 )
 plugins_app = typer.Typer(help="What is installed, and whether it can be used.", no_args_is_help=True)
 app.add_typer(plugins_app, name="plugins")
+app.add_typer(edxml_app, name="edxml")
 
 Language = Literal["vi", "en"]
 ConfigOption = Annotated[
