@@ -89,6 +89,11 @@ class Profile(Strict):
         False, description="quarantine unsigned documents instead of marking them 'for reference'"
     )
     hold_untrusted: bool = Field(True, description="quarantine documents whose signer is not trusted (RCV-03)")
+    received_packets: Path | None = Field(
+        None,
+        description="packet profile (TOML) that received packets are judged by: its errors hold a packet for a person; "
+        "default: the built-in `lenient` (`lienthong edxml profiles`)",
+    )
     retry_first_seconds: float = Field(2.0, gt=0, description="first pause after a peer was not available")
     retry_cap_seconds: float = Field(300.0, gt=0, description="longest pause between tries")
     strikes: int = Field(5, ge=1, description="crashes over one item before it is quarantined")

@@ -23,6 +23,7 @@ from typing import IO
 import structlog
 
 from lienthong.config import Config
+from lienthong.edxml.profile import load_profile
 from lienthong.errors import ConfigError, LienthongError
 from lienthong.model import FileVerification
 from lienthong.pipeline import incoming, intake, outgoing
@@ -71,6 +72,7 @@ def open_adapter(config: Config, *, pool: bool = False, observe: Observe = lambd
     :raises StoreError: the data folder cannot be used
     """
     folder = config.path(config.adapter.data)
+    judged_by = config.profile.received_packets
     now = _clock
     connections = open_connections(config, folder, now, observe)
     trust = load_trust(
@@ -91,6 +93,7 @@ def open_adapter(config: Config, *, pool: bool = False, observe: Observe = lambd
         connections=connections,
         signing=signing,
         verify=verify,
+        received_packets=load_profile(str(config.path(judged_by)) if judged_by else "lenient"),
         now=now,
         entropy=secrets.token_bytes,
         wake=wake.ring,

@@ -41,7 +41,7 @@ from lienthong import (
 from lienthong.api.app import Metrics, ServerHandle, serve
 from lienthong.config import Config, load
 from lienthong.daemon import run_once
-from lienthong.edxml import write_packet
+from lienthong.edxml import load_profile, write_packet
 from lienthong.http import HttpClient, HttpSettings
 from lienthong.offices import sidecar
 from lienthong.pipeline.adapter import Adapter
@@ -353,6 +353,7 @@ def build_adapter(config: Config, axis: SmallAxis, metrics: Metrics, clock: Cloc
         connections=connections,
         signing=ThreadSigning(connections),
         verify=verified,
+        received_packets=load_profile("lenient"),
         now=clock,
         entropy=os.urandom,
         wake=lambda: None,

@@ -304,3 +304,35 @@ def test_several_workers_at_once_keep_the_order_and_send_once(town: Town) -> Non
     assert all(row.committed == 1 for row in town.audit())
     statuses = [str(record["business"]) for record in town.axis.records("sent") if record["messagetype"] == "status"]
     assert statuses == ["01", "03", "04", "05", "06"]
+
+
+def test_an_agency_may_hold_packets_that_break_a_rule_of_its_own_profile(town: Town) -> None:
+    strict = town.b.config.parent / "goi-tin.toml"
+    strict.write_text('title = "Lạc Hồng"\nextends = "lenient"\n[severity]\n"ENV-08" = "error"\n', "utf-8")
+    profile = {"retry_first_seconds": 0.02, "retry_cap_seconds": 0.1, "received_packets": str(strict)}
+    town.configure(town.b, profile=profile)
+    by_hand(town, "77", letter(), type_name="Giấy khen")
+    by_hand(town, "78", letter())
+    town.run()
+    (held,) = town.b.messages(state="quarantined")
+    assert (held.code, held.reason) == ("77/UBND-VX", "received.against-rules")
+    assert "Giấy khen" in held.reason_text
+    assert [item["document"]["number"] for item in town.b.received()] == ["78"]
+
+
+def test_the_ledger_keeps_what_was_odd_about_a_packet(town: Town) -> None:
+    by_hand(town, "77", letter(), type_name="Giấy khen")
+    town.run()
+    (row,) = town.b.messages(code="77/UBND-VX", kind="edoc")
+    with town.b.adapter.store.read() as reader:
+        (read,) = [event["detail"] for event in reader.events(row.id) if event["kind"] == "read"]
+    place = "edXML/edXMLEnvelope/edXMLHeader/MessageHeader/DocumentType/TypeName"
+    assert f"ENV-08 warning {place}" in read["problems"]
+    assert "Giấy khen" not in str(read)
+
+
+def test_a_packet_names_its_recipient_as_the_axis_does_though_the_office_gave_the_code_alone(town: Town) -> None:
+    seen = sent_and_arrived(town)
+    (row,) = town.b.messages(code="12/UBND-VX", kind="edoc")
+    assert seen["document"]["number"] == "12"
+    assert [(to.code, to.name) for to in row.document.recipients] == [(B.code, B.name)]

@@ -377,7 +377,7 @@ def test_the_directory_of_an_axis_is_replaced_as_a_whole(store):
         tx.replace_agencies("axis", [new], 2.0)
     with store.read() as reader:
         assert reader.agencies("axis") == {"H53.02": new}
-        assert (reader.knows_agency("axis", "H53.01"), reader.knows_agency("other", "H53.01")) == (False, True)
+        assert (reader.listed_agency("axis", "H53.01"), reader.listed_agency("other", "H53.01")) == (None, old)
         assert (reader.agencies_seen_at("axis"), reader.agencies_seen_at("nobody")) == (2.0, None)
 
 

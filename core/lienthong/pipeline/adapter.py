@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lienthong.config import AgencySettings, Config
+from lienthong.edxml.profile import PacketProfile
 from lienthong.errors import ConfigError, LienthongError, StoreError
 from lienthong.hookspecs import PacketFile
 from lienthong.model import FileVerification, Part, mint_id
@@ -25,7 +26,8 @@ from lienthong.store.store import Store, Transaction
 class Adapter:
     """Everything that a step may use.
 
-    ``wake`` tells a sleeping worker that there is something to do; ``wait(seconds)`` sleeps until then.
+    ``received_packets``: what received packets are judged by. ``wake`` tells a sleeping worker that there is something
+    to do; ``wait(seconds)`` sleeps until then.
     """
 
     config: Config
@@ -33,6 +35,7 @@ class Adapter:
     connections: dict[str, OpenConnection]
     signing: Signing
     verify: Callable[[Path, str, datetime], FileVerification]
+    received_packets: PacketProfile
     now: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     wake: Callable[[], None]

@@ -12,12 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from lienthong.edxml import PacketContent, read_packet
+from lienthong.edxml import Packet, open_packet
+from lienthong.edxml.profile import Severity
+from lienthong.edxml.rules import Judged, Problem, check_packet
 from lienthong.errors import LienthongError
 from lienthong.hookspecs import BrokenItem, Item, PacketItem
 from lienthong.model import (
@@ -38,6 +40,9 @@ from lienthong.rules.receiving import Admission, admit
 from lienthong.store.rows import DeliveryRow, MessageRow, encode, encode_findings
 from lienthong.store.schema import message as message_table
 from lienthong.store.store import Transaction
+
+_AGAINST_RULES = "received.against-rules"
+_TOLD_ERRORS = 5
 
 
 def collect(adapter: Adapter, axis: OpenConnection) -> int:
@@ -98,25 +103,43 @@ def read(adapter: Adapter, row: MessageRow) -> MessageRow:
     """
     blobs = adapter.store.blobs
     with tempfile.TemporaryDirectory(dir=blobs.work) as folder, blobs.open(row.raw) as source:
-        content = read_packet(source, Path(folder))
-        findings = _verify(adapter, content)
-        for file in content.files:
+        packet = open_packet(source, Path(folder))
+        if packet.message is None:
+            raise packet.faults[0]
+        findings = tuple(adapter.verify(file.path, file.part.name, adapter.now()) for file in packet.files)
+        for file in packet.files:
             blobs.adopt(file.path)
-    quirks = sorted({quirk.id for quirk in content.quirks})
-    if isinstance(content.message, Document):
-        done = _admit_document(adapter, row, content.message, findings, quirks)
+    problems = check_packet(packet, Judged(now=adapter.now(), profile=adapter.received_packets))
+    if isinstance(packet.message, Document):
+        done = _admit_document(adapter, row, packet.message, findings, problems, _oddities(packet, problems))
     else:
-        done = _admit_status(adapter, row, content.message, quirks)
+        done = _admit_status(adapter, row, packet.message, problems, _oddities(packet, problems))
     adapter.wake()
     return done
 
 
-def _verify(adapter: Adapter, content: PacketContent) -> tuple[FileVerification, ...]:
-    return tuple(adapter.verify(file.path, file.part.name, adapter.now()) for file in content.files)
+def _oddities(packet: Packet, problems: Sequence[Problem]) -> dict[str, object]:
+    """What the ledger keeps of a packet's form: places and ids, none of the values."""
+    return {
+        "quirks": sorted({quirk.id for quirk in packet.quirks}),
+        "problems": [f"{problem.rule} {problem.severity} {problem.where}" for problem in problems],
+    }
+
+
+def _errors(problems: Sequence[Problem]) -> str:
+    """What the profile calls errors, for a person; empty when the packet may go on."""
+    errors = [problem.vi for problem in problems if problem.severity is Severity.ERROR]
+    more = [f"... (+{len(errors) - _TOLD_ERRORS})"] if len(errors) > _TOLD_ERRORS else []
+    return "; ".join([*errors[:_TOLD_ERRORS], *more])
 
 
 def _admit_document(
-    adapter: Adapter, row: MessageRow, document: Document, findings: Sequence[FileVerification], quirks: list[str]
+    adapter: Adapter,
+    row: MessageRow,
+    document: Document,
+    findings: Sequence[FileVerification],
+    problems: Sequence[Problem],
+    oddities: Mapping[str, object],
 ) -> MessageRow:
     axis = adapter.connections[row.connection]
     ours = [agency.code for agency in axis.connection.agencies]
@@ -134,11 +157,13 @@ def _admit_document(
             addressed_to_us=bool(agency),
             known_original=original is not None,
         )
-        adapter.note(tx, row, "read", {"quirks": quirks, **_summary(full, findings)})
+        adapter.note(tx, row, "read", {**oddities, **_summary(full, findings)})
         if earlier is not None and earlier.business_key == full.business_key:
             return _duplicate(adapter, tx, row, full, earlier)
         if hold := _hold(tx, full, earlier, admission):
-            return _quarantine(adapter, tx, row, full, hold, admission)
+            return _quarantine(adapter, tx, row, full, hold, _hold_text(hold, full), admission.refusal)
+        if errors := _errors(problems):
+            return _quarantine(adapter, tx, row, full, _AGAINST_RULES, _rules_text(errors))
         _to_office(adapter, tx, full, admission.lines, now)
         return _finish(adapter, tx, row, full, state="dispatched")
 
@@ -255,14 +280,17 @@ def _finish(adapter: Adapter, tx: Transaction, row: MessageRow, full: MessageRow
 
 
 def _quarantine(
-    adapter: Adapter, tx: Transaction, row: MessageRow, full: MessageRow, hold: str, admission: Admission
+    adapter: Adapter, tx: Transaction, row: MessageRow, full: MessageRow, code: str, text: str, refusal: str = ""
 ) -> MessageRow:
     """It is safe with us, so the axis may forget it; a person must look. What can never be used is refused at once."""
-    text = _hold_text(hold, full)
-    adapter.note(tx, full, "quarantined", {"code": hold, "vi": text})
-    if admission.refusal and full.agency:
-        intake.report_refusal(adapter, tx, full, admission.refusal)
-    return _finish(adapter, tx, row, full, state="quarantined", ack="due", reason=hold, reason_text=text)
+    adapter.note(tx, full, "quarantined", {"code": code, "vi": text})
+    if refusal and full.agency:
+        intake.report_refusal(adapter, tx, full, refusal)
+    return _finish(adapter, tx, row, full, state="quarantined", ack="due", reason=code, reason_text=text)
+
+
+def _rules_text(errors: str) -> str:
+    return LienthongError(_AGAINST_RULES, errors=errors).text("vi")
 
 
 def _hold_text(hold: str, full: MessageRow) -> str:
@@ -298,7 +326,13 @@ def _to_office(adapter: Adapter, tx: Transaction, row: MessageRow, lines: Sequen
     tx.add_delivery(delivery)
 
 
-def _admit_status(adapter: Adapter, row: MessageRow, report: StatusReport, quirks: list[str]) -> MessageRow:
+def _admit_status(
+    adapter: Adapter,
+    row: MessageRow,
+    report: StatusReport,
+    problems: Sequence[Problem],
+    oddities: Mapping[str, object],
+) -> MessageRow:
     now = adapter.seconds()
     about = report.about
     full = replace(
@@ -312,10 +346,12 @@ def _admit_status(adapter: Adapter, row: MessageRow, report: StatusReport, quirk
         body=encode(report),
     )
     with adapter.store.write() as tx:
-        adapter.note(tx, row, "read", {"quirks": quirks, "status": report.code.value, "document_id": about.document_id})
+        adapter.note(tx, row, "read", {**oddities, "status": report.code.value, "document_id": about.document_id})
         earlier = _arrived_before(tx, replace(full, business=int(Business.UPDATE)))
         if earlier is not None:
             return _duplicate(adapter, tx, row, full, earlier)
+        if errors := _errors(problems):
+            return _quarantine(adapter, tx, row, full, _AGAINST_RULES, _rules_text(errors))
         joined = _join(adapter, tx, row, full, now)
         if joined is None:
             adapter.note(tx, row, "unmatched", {"code": "status.unknown-document"})

@@ -109,12 +109,12 @@ def _surroundings(adapter: Adapter, agency: AgencySettings, document: Document) 
     asks = adapter.config.profile.require_directory and axis.has("directory")
     with adapter.store.read() as reader:
         used = reader.number_used(document.sender.code, document.code, document.promulgated.year)
-        missing = [code for code in wanted if not reader.knows_agency(axis.name, code)] if asks else []
+        missing = [code for code in wanted if reader.listed_agency(axis.name, code) is None] if asks else []
     if missing:
         if _directory_is_old(adapter, axis):
             refresh_directory(adapter, axis)
         with adapter.store.read() as reader:  # also when another thread has just read the directory
-            missing = [code for code in missing if not reader.knows_agency(axis.name, code)]
+            missing = [code for code in missing if reader.listed_agency(axis.name, code) is None]
     return sending.Surroundings(
         now=adapter.now(),
         profile=adapter.config.profile,

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from lienthong.config import AgencySettings
 from lienthong.errors import ContentError, Unavailable
 from lienthong.hookspecs import BrokenItem, DocumentItem, Item, OpenPart, Pending, StatusItem
-from lienthong.model import Document, DocumentReference, Message, MessageKind, Part, TraceHop
+from lienthong.model import Document, DocumentReference, Message, MessageKind, Organization, Part, TraceHop
 from lienthong.pipeline import intake, lookup
 from lienthong.pipeline.adapter import Adapter
 from lienthong.pipeline.collecting import collect_batches
@@ -163,13 +163,21 @@ def _package(
 ) -> tuple[str, int]:
     """One packet for one recipient. What goes in depends on stored facts only, so packaging again gives the same."""
     if isinstance(content, Document):
-        only = tuple(r for r in content.recipients if r.code == recipient)
+        only = tuple(_named(adapter, agency, r) for r in content.recipients if r.code == recipient)
         hop = TraceHop(organ=agency.code, at=datetime.fromtimestamp(int(row.created_at), UTC))
         content = replace(content, recipients=only, trace=(hop,))
     with adapter.store.blobs.writing() as writer:
         axis = adapter.connections[agency.axis]
         axis.call("package", message=content, open_part=open_part, sink=writer).result()
     return writer.blob().sha256, writer.blob().size
+
+
+def _named(adapter: Adapter, agency: AgencySettings, recipient: Organization) -> Organization:
+    """A recipient with its name: offices often give the code alone, and packets without OrganName are refused."""
+    if recipient.name:
+        return recipient
+    with adapter.store.read() as reader:
+        return reader.listed_agency(agency.axis, recipient.code) or recipient
 
 
 def _sign(adapter: Adapter, row: MessageRow, agency: AgencySettings, document: Document) -> Document | MessageRow:

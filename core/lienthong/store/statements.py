@@ -35,7 +35,7 @@ unpackaged = sa.select(message).where(
     message.c.direction == "out",
     message.c.state.in_(("cleared", "awaiting-signature")),
 )
-agency_seen_at = sa.select(agency.c.seen_at).where(
+listed_agency = sa.select(agency.c.body).where(
     agency.c.connection == _given("connection"), agency.c.code == _given("code")
 )
 number_used = (

@@ -197,8 +197,10 @@ class Reader:
         )
         return {code: _ORGANIZATION.validate_json(body) for code, body in rows}
 
-    def knows_agency(self, connection: str, code: str) -> bool:
-        return self._run(statements.agency_seen_at, connection=connection, code=code).fetchone() is not None
+    def listed_agency(self, connection: str, code: str) -> Organization | None:
+        """An agency as the directory of an axis names it; None when it is not there."""
+        found = self._run(statements.listed_agency, connection=connection, code=code).fetchone()
+        return _ORGANIZATION.validate_json(found[0]) if found is not None else None
 
     def number_used(self, agency_code: str, code: str, year: int) -> bool:
         """Whether a new document of this agency and year has this number and notation."""

@@ -12,11 +12,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 import lienthong
 from lienthong import (
@@ -25,6 +25,7 @@ from lienthong import (
     Batch,
     BrokenItem,
     Capabilities,
+    ConfigError,
     Connection,
     ContentError,
     ContractViolation,
@@ -46,6 +47,9 @@ from lienthong import (
 from lienthong.http import Answer, HttpSettings, pick
 from lienthong_vnpt import wire
 from lienthong_vnpt.extract import EdocAnswer, RawAnswer
+
+if TYPE_CHECKING:
+    from lienthong.edxml import PacketProfile
 
 _PAGES_PER_BATCH = 20
 _DIRECTORY_LIMIT = 256 * 1024**2
@@ -88,7 +92,23 @@ class VxpConfig(BaseModel):
     directory_operation: Literal["getAgenciesList", "getAgenciesListQD20", "getSynchronizeUnit"] = Field(
         "getAgenciesList", description="which of the SDK's listings names the agencies"
     )
+    packet_profile: Path | None = Field(
+        None,
+        description="packet profile (TOML) for what receivers disagree on: zip or raw attachments, cid:, Type numbers, "
+        "DocumentId form; default: the built-in `qcvn102` (`lienthong edxml profiles`)",
+    )
     directory_level: str = Field("", description="level for getAgenciesListQD20 (SDK: level); empty sends none")
+
+    @field_validator("packet_profile")
+    @classmethod
+    def _usable(cls, file: Path | None) -> Path | None:
+        """A mistake in the profile is told when the adapter starts, not at the first packet."""
+        if file is not None:
+            try:
+                _packet_profile(file)
+            except ConfigError as problem:
+                raise ValueError(str(problem)) from problem
+        return file
 
 
 @hookimpl
@@ -125,8 +145,16 @@ def package(connection: Connection, message: Message, open_part: OpenPart, sink:
     # Here, because reading the manifest must not load the XML library.
     from lienthong.edxml import write_packet
 
-    write_packet(message, open_part, sink)
+    profile = _packet_profile(_config(connection).packet_profile)
+    write_packet(message, open_part, sink, profile.write)
     return True
+
+
+@cache
+def _packet_profile(file: Path | None) -> PacketProfile:
+    from lienthong.edxml import load_profile
+
+    return load_profile(str(file) if file is not None else "qcvn102")
 
 
 @hookimpl

@@ -132,6 +132,25 @@ def test_a_packaged_document_is_routed_by_an_axis_that_reads_packets_in_its_own_
     assert changed != original
 
 
+def test_a_packet_profile_says_how_packets_are_written(connect, tmp_path):
+    content = b"%PDF-1.7 a letter"
+    sha256 = hashlib.sha256(content).hexdigest()
+    part = Part(role=PartRole.MAIN, name="vb.pdf", media_type="application/pdf", size=len(content), sha256=sha256)
+    hop = TraceHop(organ=DISTRICT, at=datetime(2026, 11, 22, 9, 0, tzinfo=VIETNAM))
+    profile, sink = tmp_path / "province.toml", io.BytesIO()
+    profile.write_text('title = "Lạc Hồng"\n[write]\nzip_parts = true\n', "utf-8")
+    sent = replace(document(), parts=(part,), trace=(hop,))
+    vxp.package(connect(packet_profile=profile), sent, lambda part: io.BytesIO(content), sink)
+    assert b"<ContentType>application/zip</ContentType>" in sink.getvalue()
+
+
+def test_a_mistake_in_a_packet_profile_is_told_with_its_line_before_anything_is_sent(connect, tmp_path):
+    profile = tmp_path / "province.toml"
+    profile.write_text('title = "Lạc Hồng"\n[write]\nzip_part = true\n', "utf-8")
+    with pytest.raises(ValidationError, match=r"province\.toml:3: write\.zip_part"):
+        connect(packet_profile=profile)
+
+
 def test_a_packaged_status_report_is_routed_to_the_document_s_sender(axis, connect, delivery):
     report, sink = status(document()), io.BytesIO()
     vxp.package(connect(MINISTRY), report, lambda part: io.BytesIO(), sink)
