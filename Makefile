@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench nightly clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,7 +23,13 @@ test: $(STAMP) lint   ## everything that says whether this works
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 bench: $(STAMP)       ## figures beside named baselines, in one run
+	$(BIN)/python tests/bench/packets.py
 	$(BIN)/python tests/bench/outgoing.py
+
+nightly: $(STAMP)     ## long runs: 200,000 damaged packets, round trips by the thousand, every kill point
+	PYTHONPATH=tests $(BIN)/python -m edxml.fuzz --mutations 200000
+	LIENTHONG_NIGHTLY=1 $(BIN)/pytest tests/edxml/test_round_trip.py tests/edxml/test_hostile.py
+	LIENTHONG_CRASH_ALL=1 $(BIN)/pytest tests/e2e/test_crash.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
