@@ -28,7 +28,7 @@ bench: $(STAMP)       ## figures beside named baselines, in one run
 
 nightly: $(STAMP)     ## long runs: 200,000 damaged packets, round trips by the thousand, every kill point
 	PYTHONPATH=tests $(BIN)/python -m edxml.fuzz --mutations 200000
-	LIENTHONG_NIGHTLY=1 $(BIN)/pytest tests/edxml/test_round_trip.py tests/edxml/test_hostile.py
+	LIENTHONG_NIGHTLY=1 $(BIN)/pytest tests/edxml/test_round_trip.py tests/edxml/test_packet_memory.py
 	LIENTHONG_CRASH_ALL=1 $(BIN)/pytest tests/e2e/test_crash.py
 
 clean:

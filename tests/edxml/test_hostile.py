@@ -22,7 +22,6 @@ from lienthong.edxml import ReadLimits, open_packet
 from .builders import LIMITS, PDF, Attached, Raw, zipped, zipped_all
 from .fuzz import FIXTURES
 
-NIGHTLY = bool(os.environ.get("LIENTHONG_NIGHTLY"))
 CPU_SECONDS = 3.0
 """A tenth of it is usual. What is repeated below takes more as soon as one step is quadratic in it."""
 MB = 1024 * 1024

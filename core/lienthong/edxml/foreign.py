@@ -83,8 +83,8 @@ def _is_dummy(value: str) -> bool:
 def foreign_elements(root: Element, order: Mapping[int, int], quirks: QuirkLog) -> tuple[ForeignElement, ...]:
     """All elements that the format does not know, outermost only, with the place where a writer puts them back.
 
-    ``order``: which position a ``Reference`` or an ``Attachment`` (by ``id``) has among all. What stands below an element that the
-    message leaves out is lost, and noted.
+    ``order``: which position a ``Reference`` or an ``Attachment`` (by ``id``) has among all. What stands below an
+    element that the message leaves out is lost, and noted.
     """
     place = "" if root.key == "edxml" else "edXMLEnvelope"
     # A writer puts them last in their parents; sorted by these, they read the same after it.
