@@ -199,10 +199,11 @@ def wait_until(true, seconds: float = 5.0) -> None:
 
 
 def test_no_zombie_stays():
+    before = children_of_this_process()
     run("math:gcd", 4, 2)
     failure_of("os:abort")
     failure_of("time:sleep", 60, seconds=0.4)
-    assert children_of_this_process() == []
+    assert set(children_of_this_process()) <= set(before)
 
 
 def test_limits_stand_before_the_package_is_imported():

@@ -43,6 +43,7 @@ SEED = 28
 CPU_SECONDS = 2.0
 """Far more than the largest case needs on a slow machine; a quadratic loop over 100 KB takes longer."""
 HANGING_SECONDS = 20.0
+STARTING_SECONDS = 60.0
 GROWTH_MB = 64
 MOST_MEMORY = 2 * 1024**3
 ENOUGH_FINDINGS = 20
@@ -224,7 +225,7 @@ class Worker:
         number, used = self._progress.value, self._cpu_seconds()
         if number != self._seen:
             self._seen, self._seen_at = number, used
-        if used - self._seen_at < HANGING_SECONDS:
+        if used - self._seen_at < (HANGING_SECONDS if number >= 0 else STARTING_SECONDS):
             return None
         self._process.kill()
         return self._ended(f"is still not read after {HANGING_SECONDS:.0f} s")

@@ -514,3 +514,22 @@ def test_every_code_that_edxml_raises_has_its_texts():
         entry = catalogue()[code]
         assert set(entry) == {"en", "vi", "next_en", "next_vi"}
         assert re.findall(r"{\w+}", entry["en"]) == re.findall(r"{\w+}", entry["vi"])
+
+
+def test_two_headers_are_ambiguous(tmp_path):
+    text = Raw().text()
+    end = "</edXML:edXMLHeader>"
+    assert end in text
+    twice = text.replace(end, f"{end}<edXML:edXMLHeader><edXML:TraceHeaderList/>{end}")
+    opened = open_packet(io.BytesIO(twice.encode()), tmp_path)
+    assert [fault.code for fault in opened.faults] == ["packet.ambiguous"]
+
+
+def test_a_body_beside_the_envelope_is_read_and_not_kept_as_foreign(tmp_path):
+    text = Raw().text()
+    start, end = text.index("<edXML:edXMLBody>"), text.index("</edXML:edXMLBody>") + len("</edXML:edXMLBody>")
+    body, rest = text[start:end], text[:start] + text[end:]
+    beside = body.replace("<edXML:edXMLBody>", f'<edXML:edXMLBody xmlns:edXML="{NAMESPACE}">')
+    moved = rest.replace("</edXML:edXMLEnvelope>", f"</edXML:edXMLEnvelope>{beside}")
+    document = read(moved.encode()).content.message
+    assert (len(document.parts), document.foreign) == (1, ())

@@ -144,7 +144,7 @@ _HEADER = (
 )
 _REFERENCE = "ContentId ContentType Description AttachmentName"
 _CHILDREN = {
-    "edXML": "edXMLEnvelope AttachmentEncoded ErrorList",
+    "edXML": "edXMLEnvelope edXMLBody AttachmentEncoded ErrorList",
     "edXMLEnvelope": "edXMLHeader edXMLBody AttachmentEncoded ErrorList",
     "edXMLHeader": "MessageHeader Status TraceHeaderList Signature ErrorList",
     "ErrorList": "Error",

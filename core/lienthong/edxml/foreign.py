@@ -14,6 +14,8 @@ from lienthong.model import ForeignElement
 _ENVELOPE = re.compile(rb"<(?:([^\s:<>/]+):)?edXMLEnvelope[\s/>]", re.IGNORECASE)
 _SHA1 = re.compile(r"[#-]sha1$")
 _SHORTEST_SIGNATURE = 64
+_HOMES = {"edxmlbody": "edXMLEnvelope", "attachmentencoded": ""}
+"""Where these are written, wherever they stood."""
 _WRITTEN_ONCE = ("edxmlbody", "edxmlmanifest", "attachmentencoded")
 """A packet may hold several of these, and what is in them is taken together."""
 
@@ -112,8 +114,7 @@ def _place_of(element: Element, around: str | None, position: int) -> str | None
     if around is None or element.left_out:
         return None
     name = "MessageHeader" if element.key == "status" else USUAL_NAMES[element.key]
-    if element.key == "attachmentencoded":
-        around = ""
+    around = _HOMES.get(element.key, around)
     if element.key in _WRITTEN_ONCE:
         position = 1
     return "/".join(filter(None, (around, name))) + (f"[{position}]" if position > 1 else "")

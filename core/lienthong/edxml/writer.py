@@ -317,7 +317,8 @@ def _business(change: Change, paper: bool) -> list[Node]:
 def _document_info(change: Change) -> list[Node]:
     said = change.content_changed or change.receivers_changed or change.receivers
     if change.kind is not Business.UPDATE and not said:
-        return []
+        # Empty, and so left out, unless a foreign element stood there.
+        return [Node("ReceiverList", children=[])]
     receivers = [
         Node("Receiver", children=[_needed("OrganId", receiver.organ), Node("ReceiverType", _flag(receiver.added))])
         for receiver in change.receivers
