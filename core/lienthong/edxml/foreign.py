@@ -71,11 +71,12 @@ def note_signatures(root: Element, quirks: QuirkLog) -> None:
                 quirks.note("signature-namespace", element, element.namespace)
         elif _SHA1.search(element.attribute("Algorithm")):
             quirks.note("signature-sha1", element, element.attribute("Algorithm"))
-        elif element.key == "signaturevalue" and _is_dummy(element.text):
+        elif element.key == "signaturevalue" and is_dummy_signature(element.text):
             quirks.note("signature-dummy", element, element.text)
 
 
-def _is_dummy(value: str) -> bool:
+def is_dummy_signature(value: str) -> bool:
+    """Whether a ``SignatureValue`` is empty, no base64, or shorter than any signature."""
     try:
         return len(binascii.a2b_base64("".join(value.split()), strict_mode=True)) < _SHORTEST_SIGNATURE
     except ValueError:

@@ -27,6 +27,7 @@ from lxml import etree
 
 from lienthong.confined import ConfinedFailure, FailureKind, run_confined
 from lienthong.edxml.attachments import storage_errors
+from lienthong.edxml.foreign import is_dummy_signature
 from lienthong.edxml.reader import Packet
 from lienthong.edxml.signature.coverage import (
     Target,
@@ -57,7 +58,6 @@ from lienthong.errors import ContentError, Language
 Form = Literal["by-reference", "whole-document", "unknown"]
 EnvelopeVerdict = Literal["intact", "broken", "dummy", "undecided"]
 
-_SHORTEST_SIGNATURE = 64
 """Bytes; what is shorter is no signature of any key that may sign."""
 _WEAK_RSA_BITS = 2048
 _MIB = 1024 * 1024
@@ -177,13 +177,9 @@ def _doubt_at_sight(signature: Element) -> Distrust | None:
     values = signature.all("SignatureValue")
     if signature.key == "digitalsignature" and (signature.text or signature.children):
         return Distrust("form-unknown", signature.path)
-    if not values or any(_is_dummy(value.text) for value in values):
+    if not values or any(is_dummy_signature(value.text) for value in values):
         return Distrust("dummy-value", signature.path)
     return Distrust("namespace-wrong", signature.path) if signature.namespace != DSIG else None
-
-
-def _is_dummy(value: str) -> bool:
-    return max((len(octets) for octets in _octets_of_each([value])), default=0) < _SHORTEST_SIGNATURE
 
 
 def _octets_of_each(texts: Iterable[str]) -> list[bytes]:
