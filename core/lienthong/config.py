@@ -18,7 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from lienthong.errors import ConfigError
-from lienthong.model import Organization
+from lienthong.model import Organization, SignatureLevel
 from lienthong.tomltext import KeyPath, key_lines, nearest, nearest_line
 
 
@@ -48,6 +48,27 @@ class TrustSettings(Strict):
     roots: tuple[Path, ...] = Field((), description="PEM or DER files of trusted root certificates")
     intermediates: tuple[Path, ...] = Field(
         (), description="certificates that complete chains with only the leaf inside"
+    )
+
+
+class TimestampAuthoritySettings(Strict):
+    """One authority that states the time (RFC 3161). Several are asked in the order of the file."""
+
+    url: str = Field(pattern=r"^https?://", description="address that takes RFC 3161 requests by POST")
+    seconds: float = Field(20.0, gt=0, description="time for one answer; the public one was seen taking 2 to 131 s")
+
+
+class SigningSettings(Strict):
+    """How much the signatures made here prove, and who is asked for the proof."""
+
+    level: SignatureLevel = Field(
+        SignatureLevel.BASIC,
+        description="B-B, B-T (time), B-LT (time and revocation answers) or B-LTA (kept provable for the archive)",
+    )
+    timestamp_authority: tuple[TimestampAuthoritySettings, ...] = ()
+    address_map: dict[str, str] = Field(
+        {},
+        description="beginnings of OCSP, CRL and CA addresses in certificates, and what to ask instead",
     )
 
 
@@ -121,6 +142,7 @@ class Config(Strict):
     adapter: AdapterSettings = AdapterSettings()
     api: ApiSettings | None = None
     trust: TrustSettings = TrustSettings()
+    signing: SigningSettings = SigningSettings()
     profile: Profile = Profile()
     agency: tuple[AgencySettings, ...] = Field(min_length=1)
     connection: dict[str, ConnectionSettings]

@@ -56,6 +56,9 @@ class Capabilities:
     max_bytes: int | None = None
     max_title: int | None = None
     statuses: frozenset[StatusCode] = frozenset(StatusCode)
+    key: Literal["shared", "exclusive", "remote"] = "shared"
+    """A signer's key. shared: any number of processes may open it. exclusive: one process at a time (a token), and a
+    hanging call must not take others with it. remote: somewhere else, and a person may have to confirm."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,7 +289,9 @@ class Hooks:
     def sign(self, connection: Connection, request: SignRequest) -> Signature | Pending:
         """Sign a digest (never the document), or answer ``Pending``: the document is parked and this is asked again.
 
-        MAY be called again for the same digest.
+        MAY be called again for the same digest. MAY answer with the plain signature value or with a CMS around it.
+        :raises SigningError: this request is over (refused, expired, wrong PIN); a later one starts without its token.
+        :raises Unavailable: nothing is decided; the same request with the same token is asked again later.
         """
         raise NotImplementedError
 

@@ -281,6 +281,20 @@ class FileVerification:
     signatures: tuple[SignatureFinding, ...] = ()
 
 
+class SignatureLevel(StrEnum):
+    """How much a PAdES signature proves by itself (ETSI EN 319 142-1 clause 6.1), from least to most."""
+
+    BASIC = "B-B"
+    TIMESTAMPED = "B-T"
+    LONG_TERM = "B-LT"
+    ARCHIVE = "B-LTA"
+
+    def reaches(self, other: SignatureLevel) -> bool:
+        """Whether this level proves at least what ``other`` does."""
+        order = list(SignatureLevel)
+        return order.index(self) >= order.index(other)
+
+
 class Direction(StrEnum):
     OUT = "out"
     IN = "in"

@@ -25,13 +25,14 @@ from pyhanko.pdf_utils.generic import DictionaryObject
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.fields import MDPPerm, SigFieldSpec, SigSeedSubFilter
-from pyhanko.sign.signers.cms_embedder import PdfCMSEmbedder, SigIOSetup, SigObjSetup
+from pyhanko.sign.signers.cms_embedder import PdfCMSEmbedder, SigAppearanceSetup, SigIOSetup, SigObjSetup
 from pyhanko.sign.signers.pdf_byterange import PreparedByteRangeDigest, SignatureObject
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature, read_certification_data
 
 from lienthong.errors import ContentError, LienthongError, SigningError
 from lienthong.hookspecs import Credential, Pending, Signature, SignRequest
 from lienthong.model import VIETNAM
+from lienthong.signing.appearance import Stamp
 from lienthong.signing.cms import DIGEST, frame_of
 from lienthong.signing.credentials import signer_certificate
 from lienthong.signing.pdf import OutOfTime, is_disk_trouble, looks_like_pdf, seconds_for, signature_fields, within
@@ -100,6 +101,8 @@ def sign_pdf(
     reason: str = "",
     location: str = "",
     summary: str = "",
+    stamp: Stamp | None = None,
+    room: int = 0,
 ) -> Parked | None:
     """Sign ``source`` into ``target``; None when that is done, ``Parked`` when the signer needs time.
 
@@ -108,7 +111,15 @@ def sign_pdf(
     ``summary`` is the line that a person who must confirm gets to see; without one it is the file's name.
     """
     prepared = prepare(
-        source, target, credential=credential, at=at, field_name=field_name, reason=reason, location=location
+        source,
+        target,
+        credential=credential,
+        at=at,
+        field_name=field_name,
+        reason=reason,
+        location=location,
+        stamp=stamp,
+        room=room,
     )
     try:
         return _ask(target, prepared, None, credential=credential, sign=sign, summary=summary or source.name)
@@ -135,12 +146,15 @@ def prepare(
     field_name: str,
     reason: str = "",
     location: str = "",
+    stamp: Stamp | None = None,
+    room: int = 0,
 ) -> Prepared:
     """Copy ``source`` to ``target`` with an empty place for the signature, and say what is to be signed.
 
     An empty signature field of that name is used; if the name is taken otherwise, the next free one is (``Name2``,
-    ...). ``at`` is the signing time that the signature states. The file is not flushed to disk: that is the caller's
-    to do.
+    ...). ``at`` is the signing time that the signature states. ``stamp`` is what the signature shows, in the same
+    revision; without one it is invisible. ``room`` is the number of bytes kept free beside the signature, for a
+    timestamp to be added later. The file is not flushed to disk: that is the caller's to do.
 
     :raises ContentError: ``source`` is not a PDF, is encrypted, damaged, or closed to further signatures.
     :raises SigningError: the certificate cannot sign at ``at``, or a file cannot be read or written.
@@ -153,7 +167,7 @@ def prepare(
         subfilter=SigSeedSubFilter.PADES,
         reason=reason or None,
         location=location or None,
-        bytes_reserved=frame.reserved_hex_digits,
+        bytes_reserved=frame.reserved_hex_digits + 2 * room,
     )
     with _document_errors(source):
         shutil.copyfile(source, target)
@@ -161,7 +175,7 @@ def prepare(
             with target.open("r+b") as stream:
                 name, place = within(
                     seconds_for(source.stat().st_size),
-                    lambda: _write_placeholder(_writer(stream, source.name), field_name, placeholder),
+                    lambda: _write_placeholder(_writer(stream, source.name), field_name, placeholder, stamp, at),
                 )
         except BaseException:
             target.unlink(missing_ok=True)
@@ -292,12 +306,18 @@ def _is_empty_signature(field: DictionaryObject) -> bool:
 
 
 def _write_placeholder(
-    writer: IncrementalPdfFileWriter, wanted_name: str, placeholder: SignatureObject
+    writer: IncrementalPdfFileWriter,
+    wanted_name: str,
+    placeholder: SignatureObject,
+    stamp: Stamp | None,
+    at: datetime,
 ) -> tuple[str, PreparedByteRangeDigest]:
-    name = _free_name(writer.prev, wanted_name)
-    steps = PdfCMSEmbedder(SigFieldSpec(sig_field_name=name, on_page=0)).write_cms(name, writer)
+    name = _free_name(writer.prev, stamp.field_name or wanted_name if stamp else wanted_name)
+    look = None if stamp is None else SigAppearanceSetup(style=stamp.style, timestamp=at, name=None)
+    page, box = (0, None) if stamp is None else (stamp.page, stamp.box)
+    steps = PdfCMSEmbedder(SigFieldSpec(sig_field_name=name, on_page=page, box=box)).write_cms(name, writer)
     next(steps)
-    steps.send(SigObjSetup(sig_placeholder=placeholder))
+    steps.send(SigObjSetup(sig_placeholder=placeholder, appearance_setup=look))
     place: PreparedByteRangeDigest
     place, _ = steps.send(SigIOSetup(md_algorithm=DIGEST, in_place=True, chunk_size=_HASH_CHUNK))
     steps.close()
