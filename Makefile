@@ -25,10 +25,12 @@ test: $(STAMP) lint   ## everything that says whether this works
 bench: $(STAMP)       ## figures beside named baselines, in one run
 	$(BIN)/python tests/bench/packets.py
 	$(BIN)/python tests/bench/outgoing.py
+	$(BIN)/python tests/bench/signing.py
 
 nightly: $(STAMP)     ## long runs: 200,000 damaged packets, round trips by the thousand, every kill point
 	PYTHONPATH=tests $(BIN)/python -m edxml.fuzz --mutations 200000
-	LIENTHONG_NIGHTLY=1 $(BIN)/pytest tests/edxml/test_round_trip.py tests/edxml/test_packet_memory.py
+	LIENTHONG_NIGHTLY=1 $(BIN)/pytest tests/edxml/test_round_trip.py tests/edxml/test_packet_memory.py \
+		tests/signing/test_pdfsig.py tests/signing/test_signing_cost.py
 	LIENTHONG_CRASH_ALL=1 $(BIN)/pytest tests/e2e/test_crash.py
 
 clean:

@@ -1,4 +1,6 @@
-"""The public names for plugin authors. Peers are reached through ``lienthong.http``, packets by ``lienthong.edxml``."""
+"""The public names for plugin authors. Peers are reached through ``lienthong.http``, packets by ``lienthong.edxml``;
+what signing services have in common is ``lienthong.signing.keys.remote``.
+"""
 
 from lienthong.errors import (
     ConfigError,

@@ -1,1 +1,1 @@
-"""Signatures: keys (``pkcs12``), PAdES signing (``pades``), checking what others signed (``verify``, ``trust``)."""
+"""Signatures: made (``pades``, ``cms``, with ``keys`` and ``stamp``), proven (``proof``), judged (``verification``)."""

@@ -14,8 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,15 +26,16 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.fields import MDPPerm, SigFieldSpec, SigSeedSubFilter
 from pyhanko.sign.signers.cms_embedder import PdfCMSEmbedder, SigAppearanceSetup, SigIOSetup, SigObjSetup
 from pyhanko.sign.signers.pdf_byterange import PreparedByteRangeDigest, SignatureObject
-from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature, read_certification_data
+from pyhanko.sign.validation.pdf_embedded import read_certification_data
 
-from lienthong.errors import ContentError, LienthongError, SigningError
+from lienthong.errors import ContentError, SigningError
 from lienthong.hookspecs import Credential, Pending, Signature, SignRequest
 from lienthong.model import VIETNAM
-from lienthong.signing.appearance import Stamp
 from lienthong.signing.cms import DIGEST, frame_of
-from lienthong.signing.credentials import signer_certificate
-from lienthong.signing.pdf import OutOfTime, is_disk_trouble, looks_like_pdf, seconds_for, signature_fields, within
+from lienthong.signing.keys.answers import signature_value
+from lienthong.signing.keys.credentials import signer_certificate
+from lienthong.signing.pdf import document_errors, reader_of, seconds_for, within
+from lienthong.signing.stamp.appearance import Stamp
 
 _HASH_CHUNK = 256 * 1024
 
@@ -169,7 +169,7 @@ def prepare(
         location=location or None,
         bytes_reserved=frame.reserved_hex_digits + 2 * room,
     )
-    with _document_errors(source):
+    with document_errors(source):
         shutil.copyfile(source, target)
         try:
             with target.open("r+b") as stream:
@@ -202,25 +202,15 @@ def request(prepared: Prepared, credential: Credential, summary: str, token: str
     )
 
 
-def finish(target: Path, prepared: Prepared, credential: Credential, signature: bytes) -> None:
-    """Put ``signature`` into the prepared file. May be done again with the same arguments.
+def finish(target: Path, prepared: Prepared, credential: Credential, answer: bytes) -> None:
+    """Put the signature that a signer answered (plain, or in a CMS) into the prepared file. May be done again with the
+    same arguments.
 
     :raises SigningError: the signature is not one by this certificate over this document, the certificate is not the
         one that the document was prepared for, or the file is not as ``prepare`` left it.
     """
     _require_unchanged(target, prepared)
-    _embed(target, prepared, credential, signature)
-
-
-def already_signed_by(path: Path, credential: Credential) -> bool:
-    """Whether one of the document's signatures was made with this very certificate. Says nothing about its validity.
-
-    :raises ContentError: as ``prepare``.
-    :raises SigningError: the file cannot be read.
-    """
-    leaf = hashlib.sha256(signer_certificate(credential).der).digest()
-    with _document_errors(path), path.open("rb") as stream:
-        return leaf in within(seconds_for(path.stat().st_size), lambda: _signers(stream, path.name))
+    _embed(target, prepared, credential, answer)
 
 
 def _ask(
@@ -233,16 +223,16 @@ def _ask(
     return None
 
 
-def _embed(target: Path, prepared: Prepared, credential: Credential, signature: bytes) -> None:
+def _embed(target: Path, prepared: Prepared, credential: Credential, answer: bytes) -> None:
     signer = signer_certificate(credential)
     if hashlib.sha256(signer.der).digest() != prepared.certificate_sha256:
         raise SigningError("sign.certificate-changed", where=target.name, holder=signer.holder)
-    signer.require_signature(request(prepared, credential, ""), signature)
+    value = signature_value(answer, request(prepared, credential, ""), signer)
     room = prepared.reserved_end - prepared.reserved_start - 2
-    digits = frame_of(credential).content(prepared.signed_attributes, signature).hex().encode().ljust(room, b"0")
+    digits = frame_of(credential).content(prepared.signed_attributes, value).hex().encode().ljust(room, b"0")
     if len(digits) != room:
         raise SigningError("sign.prepared-changed", where=target.name)
-    with _document_errors(target), target.open("r+b") as stream:
+    with document_errors(target), target.open("r+b") as stream:
         stream.seek(prepared.reserved_start)
         stream.write(b"<" + digits + b">")
 
@@ -250,7 +240,7 @@ def _embed(target: Path, prepared: Prepared, credential: Credential, signature: 
 def _require_unchanged(target: Path, prepared: Prepared) -> None:
     """A parked file lay on a disk for days: signing what it has become would make a signature that does not verify."""
     digest = hashlib.new(prepared.digest_algorithm)
-    with _document_errors(target), target.open("rb") as stream:
+    with document_errors(target), target.open("rb") as stream:
         _update(digest.update, stream, prepared.reserved_start)
         stream.seek(prepared.reserved_end)
         _update(digest.update, stream, None)
@@ -265,22 +255,20 @@ def _update(update: Callable[[bytes], None], stream: BinaryIO, length: int | Non
         left = None if left is None else left - len(chunk)
 
 
-def _reader(stream: BinaryIO, name: str) -> PdfFileReader:
-    """Lenient: Word writes files that a strict reading refuses, and refusing them protects nobody."""
-    if not looks_like_pdf(stream):
-        raise ContentError("sign.not-a-pdf", where=name)
-    reader = PdfFileReader(stream, strict=False)
-    if reader.encrypted:
-        raise ContentError("sign.pdf-encrypted", where=name)
-    return reader
+class _Update(IncrementalPdfFileWriter):
+    """An update that leaves what the document says of itself alone: pyHanko would write its own name and the time into
+    the document information, and XMP metadata anew."""
+
+    def _update_meta(self) -> None:
+        pass
 
 
 def _writer(stream: BinaryIO, name: str) -> IncrementalPdfFileWriter:
-    reader = _reader(stream, name)
+    reader = reader_of(stream, name)
     certification = read_certification_data(reader)
     if certification is not None and certification.permission is MDPPerm.NO_CHANGES:
         raise ContentError("sign.pdf-closed", where=name)
-    return IncrementalPdfFileWriter(stream, prev=reader)
+    return _Update(stream, prev=reader)
 
 
 def _free_name(reader: PdfFileReader, wanted: str) -> str:
@@ -322,33 +310,3 @@ def _write_placeholder(
     place, _ = steps.send(SigIOSetup(md_algorithm=DIGEST, in_place=True, chunk_size=_HASH_CHUNK))
     steps.close()
     return name, place
-
-
-def _signers(stream: BinaryIO, name: str) -> set[bytes | None]:
-    reader = _reader(stream, name)
-    return {_signer(reader, field_name, field) for field_name, field in signature_fields(reader)}
-
-
-def _signer(reader: PdfFileReader, name: str, field: DictionaryObject) -> bytes | None:
-    """SHA-256 of the certificate that a signature says it was made with; None when it cannot be read."""
-    try:
-        return bytes(EmbeddedPdfSignature(reader, field, name).signer_cert.sha256)
-    except Exception as problem:
-        if is_disk_trouble(problem):
-            raise
-        return None
-
-
-@contextmanager
-def _document_errors(path: Path) -> Iterator[None]:
-    """Give the errors of files and of pyHanko, which raises of every kind on damaged input, our names."""
-    try:
-        yield
-    except LienthongError:
-        raise
-    except OutOfTime as problem:
-        raise ContentError("sign.pdf-too-slow", where=path.name) from problem
-    except Exception as problem:
-        if is_disk_trouble(problem):
-            raise SigningError("sign.file", where=path.name, reason=problem) from problem
-        raise ContentError("sign.pdf-damaged", where=path.name, reason=repr(problem)[:200]) from problem

@@ -6,15 +6,21 @@ of such a file happens inside ``within``, and callers turn whatever pyHanko rais
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import errno
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from pyhanko.pdf_utils.generic import DictionaryObject
+from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.pdf_utils.rw_common import PdfHandler
 from pyhanko.sign.fields import enumerate_sig_fields
+
+from lienthong.errors import ContentError, LienthongError, SigningError
 
 _HEADER_WITHIN = 1024
 """Readers accept the header anywhere in the first kilobyte (ISO 32000-1 Annex H, implementation note 13)."""
@@ -37,6 +43,38 @@ def looks_like_pdf(stream: BinaryIO) -> bool:
     found = b"%PDF-" in stream.read(_HEADER_WITHIN)
     stream.seek(0)
     return found
+
+
+def reader_of(stream: BinaryIO, name: str) -> PdfFileReader:
+    """Lenient: Word writes files that a strict reading refuses, and refusing them protects nobody.
+
+    :raises ContentError: the file is not a PDF or is encrypted. pyHanko's own errors need ``document_errors``.
+    """
+    if not looks_like_pdf(stream):
+        raise ContentError("sign.not-a-pdf", where=name)
+    reader = PdfFileReader(stream, strict=False)
+    if reader.encrypted:
+        raise ContentError("sign.pdf-encrypted", where=name)
+    return reader
+
+
+@contextmanager
+def document_errors(path: Path) -> Iterator[None]:
+    """Give the errors of files and of pyHanko, which raises of every kind on damaged input, our names.
+
+    :raises ContentError: the document is damaged, or reading it took too long
+    :raises SigningError: the disk is at fault
+    """
+    try:
+        yield
+    except LienthongError:
+        raise
+    except OutOfTime as problem:
+        raise ContentError("sign.pdf-too-slow", where=path.name) from problem
+    except Exception as problem:
+        if is_disk_trouble(problem):
+            raise SigningError("sign.file", where=path.name, reason=problem) from problem
+        raise ContentError("sign.pdf-damaged", where=path.name, reason=repr(problem)[:200]) from problem
 
 
 def signature_fields(document: PdfHandler) -> list[tuple[str, DictionaryObject]]:
@@ -82,7 +120,8 @@ class _Deadline:
         self._sent = False
 
     def start(self) -> None:
-        threading.Thread(target=self._watch, name="time-limit", daemon=True).start()
+        # ``Thread.start`` would wait until the watch runs, which costs as much as an RSA signature on a busy machine.
+        _thread.start_new_thread(self._watch, ())
 
     def settle(self) -> None:
         """Let a stop that is on its way arrive here, and not in the caller's code."""

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import cast
 from weakref import WeakKeyDictionary
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12KeyAndCertificates, load_pkcs12
@@ -18,9 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from lienthong.errors import SigningError, catalogue
 from lienthong.hookspecs import Connection, Credential, Manifest, Probe, Signature, SignRequest, hookimpl
 from lienthong.model import vietnam_time
-from lienthong.signing.credentials import SignerCertificate, holder_of, requested_digest, signer_certificate
-
-_PROBE_DIGEST = bytes(range(32))
+from lienthong.signing.keys.credentials import (
+    PROBE_DIGEST,
+    SignerCertificate,
+    credential_with,
+    holder_of,
+    requested_digest,
+    signer_certificate,
+)
 
 
 class Pkcs12Config(BaseModel):
@@ -77,7 +80,7 @@ def probe(connection: Connection) -> Probe:
     try:
         signer = _usable(connection)
         request = SignRequest(
-            digest=_PROBE_DIGEST, algorithm="sha256", mechanism=signer.certificate.mechanism, summary="probe"
+            digest=PROBE_DIGEST, algorithm="sha256", mechanism=signer.certificate.mechanism, summary="probe"
         )
         signer.certificate.require_signature(request, _signature(signer, request))
     except SigningError as problem:
@@ -118,8 +121,7 @@ def _open(content: bytes, password: str, stamp: tuple[int, int], where: str) -> 
         raise SigningError(
             "sign.key-unsupported", where=where, holder=holder_of(entry.certificate), key=type(key).__name__
         )
-    chain = _chain(entry.certificate, [other.certificate for other in bundle.additional_certs])
-    credential = Credential(certificates=tuple(link.public_bytes(serialization.Encoding.DER) for link in chain))
+    credential = credential_with(entry.certificate, [other.certificate for other in bundle.additional_certs])
     return _Opened(stamp=stamp, key=key, credential=credential, certificate=signer_certificate(credential))
 
 
@@ -132,15 +134,6 @@ def _bundle(content: bytes, password: str, where: str) -> PKCS12KeyAndCertificat
         # The library has one exception for both and keeps only the words apart.
         code = "sign.wrong-password" if "password" in str(problem).lower() else "sign.p12-unreadable"
         raise SigningError(code, where=where, reason=problem) from problem
-
-
-def _chain(leaf: x509.Certificate, others: list[x509.Certificate]) -> list[x509.Certificate]:
-    """The leaf and its issuers upwards. Files hold them in any order, and sometimes with others among them."""
-    by_subject = {other.subject: other for other in others}
-    chain = [leaf]
-    while (issuer := by_subject.pop(chain[-1].issuer, None)) is not None:
-        chain.append(issuer)
-    return chain
 
 
 def _signature(signer: _Opened, request: SignRequest) -> bytes:

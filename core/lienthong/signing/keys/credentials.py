@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -12,6 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from lienthong.errors import SigningError
@@ -25,6 +27,8 @@ DIGESTS: dict[str, hashes.HashAlgorithm] = {
     "sha512": hashes.SHA512(),
 }
 """The digests that may be signed. SHA-1 and older are missing on purpose: they no longer prove anything."""
+PROBE_DIGEST = bytes(range(32))
+"""What a test signature signs: the digest of no document that anybody could show."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,16 @@ def signer_certificate(credential: Credential) -> SignerCertificate:
     if not credential.certificates:
         raise SigningError("sign.no-certificate")
     return _read(credential.certificates[0])
+
+
+def credential_with(leaf: x509.Certificate, others: Iterable[x509.Certificate]) -> Credential:
+    """The leaf and its issuers upwards, picked from ``others``: in any order, perhaps with strangers among them."""
+    by_subject = {other.subject: other for other in others}
+    chain = [leaf]
+    while (issuer := by_subject.pop(chain[-1].issuer, None)) is not None:
+        if issuer != chain[-1]:
+            chain.append(issuer)
+    return Credential(certificates=tuple(link.public_bytes(Encoding.DER) for link in chain))
 
 
 def requested_digest(request: SignRequest) -> hashes.HashAlgorithm:

@@ -1,0 +1,1 @@
+"""Keys and what signers answer: files, tokens, remote services."""
