@@ -1,1 +1,1 @@
-"""VNPT's side of the document axes: ``vxp`` is the national axis (Trục liên thông văn bản quốc gia, "VXP")."""
+"""VNPT's products: ``vxp`` is the national axis (Trục liên thông văn bản quốc gia), ``smartca`` its remote signing."""

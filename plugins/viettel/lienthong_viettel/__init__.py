@@ -1,0 +1,1 @@
+"""Viettel's products: ``mysign`` is its remote signing service."""
