@@ -244,6 +244,13 @@ def test_the_deadline_holds_for_all_tries_together(peer_of, client_of):
     assert time.monotonic() - started < 1.5
 
 
+def test_a_peer_may_be_silent_for_as_long_as_the_settings_say(peer_of, client_of):
+    peer = peer_of(keep_silent)
+    with pytest.raises(Unavailable) as caught:
+        client_of(silence_seconds=0.2).call("GET", peer.url, effect=False)
+    assert "ReadTimeout" in str(caught.value)
+
+
 def test_connecting_does_not_outlast_the_deadline(client_of):
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as stack:
         for _ in range(4):

@@ -66,6 +66,7 @@ class HttpSettings(BaseModel):
     client_key: Path | None = Field(None, description="PEM key for mutual TLS")
     connect_seconds: float = Field(10.0, gt=0, description="time to open a connection")
     deadline_seconds: float = Field(120.0, gt=0, description="time for a whole call, upload and answer included")
+    silence_seconds: float = Field(30.0, gt=0, description="longest silence of the peer within a call")
     tries: int = Field(3, ge=1, le=10, description="tries of a call that changes nothing at the peer")
     max_answer_bytes: int = Field(16 * 1024 * 1024, gt=0, description="largest answer held in memory")
     max_download_bytes: int = Field(4 * 1024**3, gt=0, description="largest answer streamed to disk")
@@ -252,7 +253,8 @@ class HttpClient:
             )
 
     def _request(self, order: _Order, trip: _Trip, stack: contextlib.ExitStack) -> httpx.Request:
-        timeout = httpx.Timeout(min(30.0, trip.until - time.monotonic()), connect=self._settings.connect_seconds)
+        longest = min(self._settings.silence_seconds, trip.until - time.monotonic())
+        timeout = httpx.Timeout(longest, connect=self._settings.connect_seconds)
         headers = {name: value for name, value in (order.headers or {}).items() if name.lower() != "content-length"}
         content: bytes | Iterator[bytes] | None
         try:
@@ -441,10 +443,8 @@ def _pause(state: tenacity.RetryCallState) -> float:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
     try:
-        return ip_address(host).is_loopback
+        return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
 

@@ -1,0 +1,1 @@
+"""Proof of time and of revocation, and the levels that it lifts a signature to."""
