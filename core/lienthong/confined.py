@@ -2,8 +2,11 @@
 
 A native library that reads what a stranger sent can ask for all memory, never end, or crash; here it takes only the
 child with it. The child limits itself before it imports anything of this package, so it works from a parent with many
-threads, which must not run Python between fork and exec. Arguments and result travel as JSON through pipes; whatever
-the function prints goes nowhere.
+threads, which must not run Python between fork and exec. Arguments and result travel as lines of JSON through pipes;
+whatever the function prints goes nowhere.
+
+A fresh child for each call (``run_confined``) keeps nothing of one stranger's input for the next; where starting one
+would cost more than the work, ``ConfinedWorkers`` keeps a few.
 
 POSIX only: the limits are those of ``setrlimit(2)``.
 """
@@ -19,6 +22,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -28,6 +32,9 @@ from lienthong.errors import ConfigError, ContentError
 
 _MOST_RESULT = 16 * 1024 * 1024
 _PIECE = 64 * 1024
+_MOST_CALLS, _MOST_IDLE = 200, 4
+_LIFETIME_SECONDS = 3600.0
+"""Of processor time, which a child cannot be given anew for each call; the clock limits each call."""
 _STARTING = """\
 import os, resource, sys
 def limit(which, value):
@@ -39,8 +46,8 @@ resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]), int(sys.argv[2]) + 1)
 answer, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
 os.dup2(nowhere, 1)
 try:
-    from lienthong.confined import answer_request
-    answer_request(answer)
+    from lienthong.confined import answer_requests
+    answer_requests(answer)
 except MemoryError:
     os.write(answer, b'{"out_of_memory": true}')
 """
@@ -82,17 +89,67 @@ def run_confined(function: str, *arguments: object, memory_bytes: int, seconds: 
     """
     if importlib.util.find_spec("resource") is None:
         raise ConfigError("confined.platform", where=sys.platform)
-    request = json.dumps([function, arguments]).encode()
-    deadline = time.monotonic() + seconds
     process = _started(function, memory_bytes, seconds)
-    answer: bytes | None = None
     try:
-        answer = _exchange(process, request, deadline)
+        answer = _exchange(process, _request(function, arguments), time.monotonic() + seconds)
     finally:
         status = _ended(process)
-    if answer is None or status == -signal.SIGXCPU:
-        raise ConfinedFailure("confined.too-slow", where=function, seconds=seconds)
-    return _result(answer, function, status, memory_bytes)
+    return _outcome(answer, function, status, memory_bytes, seconds)
+
+
+class ConfinedWorkers:
+    """Confined children that are kept for further calls; as many as there are callers at one time.
+
+    ``memory_bytes`` limits each as in ``run_confined``. One whose call failed in any way but by an error of its
+    function is killed, and so is one that has answered often, so that what a library leaks stays small.
+    """
+
+    def __init__(self, *, memory_bytes: int) -> None:
+        self._memory_bytes = memory_bytes
+        self._lock = threading.Lock()
+        self._idle: list[tuple[subprocess.Popen[bytes], int]] = []
+        self._closed = False
+
+    def call(self, function: str, *arguments: object, seconds: float) -> Any:
+        """As ``run_confined``; ``seconds`` limits the clock.
+
+        :raises ConfinedFailure: it crashed, took too much memory or time, or raised a ``ContentError``
+        :raises ConfigError: this platform cannot limit a process
+        """
+        if importlib.util.find_spec("resource") is None:
+            raise ConfigError("confined.platform", where=sys.platform)
+        process, calls = self._taken(function)
+        answer: bytes | None = None
+        status = 0
+        try:
+            answer = _exchange(process, _request(function, arguments), time.monotonic() + seconds, more=True)
+        finally:
+            if answer is None or not answer.endswith(b"\n") or not self._kept(process, calls + 1):
+                status = _ended(process)
+        return _outcome(answer, function, status, self._memory_bytes, seconds)
+
+    def close(self) -> None:
+        """End all children; one that is at work ends after its call."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for process, _ in idle:
+            _ended(process)
+
+    def _taken(self, function: str) -> tuple[subprocess.Popen[bytes], int]:
+        with self._lock:
+            while self._idle:
+                process, calls = self._idle.pop()
+                if process.poll() is None:
+                    return process, calls
+        return _started(function, self._memory_bytes, _LIFETIME_SECONDS), 0
+
+    def _kept(self, process: subprocess.Popen[bytes], calls: int) -> bool:
+        with self._lock:
+            wanted = not self._closed and calls < _MOST_CALLS and len(self._idle) < _MOST_IDLE
+            if wanted:
+                self._idle.append((process, calls))
+            return wanted
 
 
 def _started(function: str, memory_bytes: int, seconds: float) -> subprocess.Popen[bytes]:
@@ -113,8 +170,15 @@ def _started(function: str, memory_bytes: int, seconds: float) -> subprocess.Pop
         raise ConfinedFailure("confined.crashed", where=function, reason=reason) from problem
 
 
-def _exchange(process: subprocess.Popen[bytes], request: bytes, deadline: float) -> bytes | None:
-    """What the child answered until it closed its end; None when the deadline came first."""
+def _request(function: str, arguments: tuple[object, ...]) -> bytes:
+    return json.dumps([function, arguments]).encode() + b"\n"
+
+
+def _exchange(process: subprocess.Popen[bytes], request: bytes, deadline: float, *, more: bool = False) -> bytes | None:
+    """The line that the child answered, or what it said before it closed its end; None when the deadline came first.
+
+    ``more``: further requests may follow.
+    """
     assert process.stdin is not None
     assert process.stdout is not None
     answer = bytearray()
@@ -129,11 +193,12 @@ def _exchange(process: subprocess.Popen[bytes], request: bytes, deadline: float)
                     waiting = waiting[_sent(process.stdin.fileno(), waiting) :]
                     if not waiting:
                         ready.unregister(process.stdin)
+                    if not waiting and not more:
                         process.stdin.close()
                     continue
                 piece = os.read(process.stdout.fileno(), _PIECE)
                 answer += piece
-                if not piece or len(answer) > _MOST_RESULT:
+                if not piece or piece.endswith(b"\n") or len(answer) > _MOST_RESULT:
                     return bytes(answer)
     return None
 
@@ -160,7 +225,10 @@ def _ended(process: subprocess.Popen[bytes]) -> int:
     return status
 
 
-def _result(answer: bytes, function: str, status: int, memory_bytes: int) -> Any:
+def _outcome(answer: bytes | None, function: str, status: int, memory_bytes: int, seconds: float) -> Any:
+    """:raises ConfinedFailure: there is no result"""
+    if answer is None or status == -signal.SIGXCPU:
+        raise ConfinedFailure("confined.too-slow", where=function, seconds=seconds)
     said = _said(answer, status)
     if "result" in said:
         return said["result"]
@@ -192,12 +260,14 @@ def _last_words(status: int) -> str:
     return f"signal {-status}"
 
 
-def answer_request(pipe: int) -> None:
-    """The child's side: read one request from standard input, write its answer to ``pipe``. Limits are set already."""
-    function, arguments = json.loads(sys.stdin.buffer.read())
-    answer = _answer(function, arguments)
-    while answer:
-        answer = answer[os.write(pipe, answer) :]
+def answer_requests(pipe: int) -> None:
+    """The child's side: read requests from standard input, a line each, and write their answers to ``pipe``, until the
+    parent closes its end. Limits are set already."""
+    for line in sys.stdin.buffer:
+        function, arguments = json.loads(line)
+        answer = _answer(function, arguments) + b"\n"
+        while answer:
+            answer = answer[os.write(pipe, answer) :]
 
 
 def _answer(function: str, arguments: list[object]) -> bytes:

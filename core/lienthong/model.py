@@ -22,6 +22,7 @@ Times are aware datetimes; Vietnam time (+07:00) on every interface (Decision 28
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from enum import IntEnum, StrEnum
@@ -260,27 +261,6 @@ class Verdict(StrEnum):
     UNSIGNED = "unsigned"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SignatureFinding:
-    """One signature of a file. ``reasons`` are stable codes such as ``modified-after-signing``."""
-
-    field_name: str
-    signer: str
-    verdict: Verdict
-    reasons: tuple[str, ...] = ()
-    signed_at: datetime | None = None
-    certificate_serial: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FileVerification:
-    """All signatures of one part. The whole is as good as its worst signature; no signature is ``unsigned``."""
-
-    part: str
-    verdict: Verdict
-    signatures: tuple[SignatureFinding, ...] = ()
-
-
 class SignatureLevel(StrEnum):
     """How much a PAdES signature proves by itself (ETSI EN 319 142-1 clause 6.1), from least to most."""
 
@@ -293,6 +273,87 @@ class SignatureLevel(StrEnum):
         """Whether this level proves at least what ``other`` does."""
         order = list(SignatureLevel)
         return order.index(self) >= order.index(other)
+
+
+class Party(StrEnum):
+    """Whom a certificate stands for. ``UNKNOWN``: what it says of its holder does not decide."""
+
+    PERSON = "person"
+    ORGANIZATION = "organization"
+    UNKNOWN = "unknown"
+
+
+class TimeSource(StrEnum):
+    """What a signature's time rests on: an authority's timestamp in the signature, a later one over the whole document,
+    or nothing but the signer's own statement."""
+
+    SIGNATURE_TIMESTAMP = "signature-timestamp"
+    DOCUMENT_TIMESTAMP = "document-timestamp"
+    STATED = "stated"
+    NONE = "none"
+
+    @property
+    def proven(self) -> bool:
+        return self in (TimeSource.SIGNATURE_TIMESTAMP, TimeSource.DOCUMENT_TIMESTAMP)
+
+
+class RevocationStatus(StrEnum):
+    """Whether the signer's certificate was revoked at the time that counts.
+
+    ``UNKNOWN``: whoever should say did not. ``NOT_OFFERED``: the certificate names nobody to ask. ``NOT_CHECKED``: the
+    configuration does not ask, or the check did not come that far.
+    """
+
+    GOOD = "good"
+    REVOKED = "revoked"
+    UNKNOWN = "unknown"
+    NOT_OFFERED = "not-offered"
+    NOT_CHECKED = "not-checked"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignatureFinding:
+    """One signature of a file, or one timestamp over a document.
+
+    ``reasons`` are stable codes such as ``modified-after-signing`` that lead to the verdict; ``notes`` are codes that a
+    clerk should read and that change no verdict. ``signed_at`` is the time that the check believed, ``stated_at`` what
+    the signer wrote. ``organization`` and ``identifiers`` (``MST:...``, codes) are what the certificate says of its
+    holder; ``chain`` names the certificates from the signer to the root. ``revocation_by``: ``ocsp`` or ``crl``, and
+    ``embedded`` or ``fetched``. ``coverage``: ``file``, ``revision`` or ``partial``; ``changes``: what came after the
+    signature, ``none``, ``permitted`` or ``forbidden``. ``algorithms``: digest, kind of key, its bits.
+    """
+
+    field_name: str
+    signer: str
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+    signed_at: datetime | None = None
+    certificate_serial: str = ""
+    timestamp: bool = False
+    party: Party = Party.UNKNOWN
+    organization: str = ""
+    identifiers: tuple[str, ...] = ()
+    level: SignatureLevel | None = None
+    format: str = ""
+    time_source: TimeSource = TimeSource.NONE
+    stated_at: datetime | None = None
+    chain: tuple[str, ...] = ()
+    revocation: RevocationStatus = RevocationStatus.NOT_CHECKED
+    revocation_by: str = ""
+    revoked_at: datetime | None = None
+    coverage: str = ""
+    changes: str = ""
+    algorithms: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileVerification:
+    """All signatures of one part. The whole is as good as its worst signature; no signature is ``unsigned``."""
+
+    part: str
+    verdict: Verdict
+    signatures: tuple[SignatureFinding, ...] = ()
 
 
 class Direction(StrEnum):
@@ -315,6 +376,12 @@ def mint_id(now: datetime, entropy: bytes) -> str:
     """A 26-character, time-sortable identifier (ULID layout: 48 bits of milliseconds, 80 bits of entropy)."""
     value = (int(now.timestamp() * 1000) << 80) | int.from_bytes(entropy[:10], "big")
     return "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def plain(text: str) -> str:
+    """The words of a name without case, marks and punctuation, so that two ways to write one name compare equal."""
+    decomposed = unicodedata.normalize("NFD", text.casefold().replace("đ", "d"))
+    return " ".join("".join(sign if sign.isalnum() else " " for sign in decomposed if sign.isascii()).split())
 
 
 def vietnam_time(moment: datetime) -> str:

@@ -21,9 +21,11 @@ from lienthong.model import (
     MessageKind,
     Part,
     Priority,
+    SignatureFinding,
     StatusReport,
     vietnam_time,
 )
+from lienthong.rules.legal import legal_value
 from lienthong.store.rows import DeliveryRow, MessageRow
 from lienthong.store.schema import delivery as delivery_table
 from lienthong.store.schema import message as message_table
@@ -155,21 +157,48 @@ def part_view(part: Part) -> View:
 
 
 def signature_view(finding: FileVerification) -> View:
-    """What was found about the signatures of one file; ``reasons`` are stable codes."""
+    """What was found about one file's signatures; ``reasons`` and ``notes`` are stable codes (``SignatureFinding``).
+
+    ``legal``: what the file may be used for, and where that is written.
+    """
+    value = legal_value(finding.verdict)
     return {
         "part": finding.part,
         "verdict": finding.verdict.value,
-        "signatures": [
-            {
-                "signer": each.signer,
-                "verdict": each.verdict.value,
-                "reasons": list(each.reasons),
-                "signed_at": vietnam_time(each.signed_at) if each.signed_at else None,
-                "certificate_serial": each.certificate_serial,
-            }
-            for each in finding.signatures
-        ],
+        "legal": {"class": value.legal_class.value, "article": value.article, "text": value.text_vi},
+        "signatures": [_finding_view(each) for each in finding.signatures],
     }
+
+
+def _finding_view(found: SignatureFinding) -> View:
+    return {
+        "field_name": found.field_name,
+        "timestamp": found.timestamp,
+        "signer": found.signer,
+        "party": found.party.value,
+        "organization": found.organization,
+        "identifiers": list(found.identifiers),
+        "verdict": found.verdict.value,
+        "reasons": list(found.reasons),
+        "notes": list(found.notes),
+        "level": found.level.value if found.level else "",
+        "format": found.format,
+        "signed_at": _moment(found.signed_at),
+        "time_source": found.time_source.value,
+        "stated_at": _moment(found.stated_at),
+        "certificate_serial": found.certificate_serial,
+        "chain": list(found.chain),
+        "revocation": found.revocation.value,
+        "revocation_by": found.revocation_by,
+        "revoked_at": _moment(found.revoked_at),
+        "coverage": found.coverage,
+        "changes": found.changes,
+        "algorithms": list(found.algorithms),
+    }
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return vietnam_time(moment) if moment else None
 
 
 def delivery_view(row: DeliveryRow) -> View:

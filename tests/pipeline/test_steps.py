@@ -44,6 +44,7 @@ DELIVERY = DeliveryRow(
         ("unmatched", Step.MATCH),
         ("cleared", Step.PREPARE),
         ("awaiting-signature", Step.PREPARE),
+        ("awaiting-proof", Step.PREPARE),
         ("dispatched", None),
         ("refused", None),
         ("duplicate", None),
@@ -56,7 +57,8 @@ def test_a_message_goes_on_by_its_state(state, step, ack):
 
 @pytest.mark.parametrize("ack", ["due", "failed-due"])
 @pytest.mark.parametrize(
-    "state", ["dispatched", "refused", "duplicate", "quarantined", "unmatched", "awaiting-signature"]
+    "state",
+    ["dispatched", "refused", "duplicate", "quarantined", "unmatched", "awaiting-signature", "awaiting-proof"],
 )
 def test_the_source_is_told_once_nothing_but_others_can_hold_the_message_up(state, ack):
     assert next_step(replace(MESSAGE, state=state, ack=ack)) is Step.ACKNOWLEDGE
@@ -107,7 +109,7 @@ def test_what_a_failure_makes_of_a_delivery(state, kind, becomes, again):
     assert (setback.run_at is not None) == again
 
 
-@pytest.mark.parametrize("state", ["received", "cleared", "awaiting-signature"])
+@pytest.mark.parametrize("state", ["received", "cleared", "awaiting-signature", "awaiting-proof"])
 @pytest.mark.parametrize(
     ("kind", "goes_on"),
     [
@@ -126,7 +128,8 @@ def test_what_a_failure_makes_of_a_delivery(state, kind, becomes, again):
 )
 def test_what_a_failure_makes_of_a_message(state, kind, goes_on):
     setback = after(replace(MESSAGE, state=state), raised(kind))
-    assert setback.state == (state if goes_on else "quarantined")
+    waits = "awaiting-signature" if (state, kind) == ("cleared", SigningError) else state
+    assert setback.state == (waits if goes_on else "quarantined")
     assert (setback.run_at is not None) == goes_on
 
 
@@ -143,6 +146,27 @@ def test_so_many_crashes_quarantine_an_item(row, strikes, spent):
 @pytest.mark.parametrize("kind", [Unavailable, OutcomeUnknown, StorageFull, SigningError])
 def test_bad_weather_is_no_strike_against_an_item(row, kind):
     assert after(replace(row, strikes=3), raised(kind)).strikes == 3
+
+
+def refused_by_a_person() -> SigningError:
+    return SigningError("sign.user-refused")
+
+
+def test_a_person_who_refused_is_asked_again_after_a_long_pause():
+    setback = after(replace(MESSAGE, state="awaiting-signature"), refused_by_a_person())
+    assert (setback.state, setback.run_at) == ("awaiting-signature", NOW + PROFILE.refused_signature_pause_seconds)
+    assert setback.strikes == 1
+
+
+def test_enough_refusals_of_a_person_quarantine_a_document():
+    setback = after(replace(MESSAGE, state="awaiting-signature", strikes=4), refused_by_a_person())
+    assert (setback.state, setback.run_at, setback.reason) == ("quarantined", None, "sign.user-refused")
+
+
+def test_a_revoked_certificate_is_tried_again_rarely_and_is_no_strike():
+    setback = after(replace(MESSAGE, state="awaiting-proof", strikes=4), SigningError("sign.certificate-revoked"))
+    assert (setback.state, setback.strikes) == ("awaiting-proof", 4)
+    assert setback.run_at == NOW + PROFILE.refused_signature_pause_seconds
 
 
 def test_a_failed_step_counts_as_an_attempt_of_a_message():

@@ -24,9 +24,16 @@ def found(verdict: Verdict, part: str = "15.pdf") -> FileVerification:
     return FileVerification(part=part, verdict=verdict)
 
 
-def decided(document, *findings, addressed_to_us=True, known_original=True, **profile) -> Admission:
+def decided(document, *findings, addressed_to_us=True, known_original=True, holders=None, **profile) -> Admission:
     settings = Profile(**profile)
-    return admit(document, findings, settings, addressed_to_us=addressed_to_us, known_original=known_original)
+    return admit(
+        document,
+        findings,
+        settings,
+        addressed_to_us=addressed_to_us,
+        known_original=known_original,
+        holders=holders or {},
+    )
 
 
 def test_a_signed_document_goes_on_with_its_legal_value(document):
@@ -146,5 +153,5 @@ def test_what_a_secret_says_is_not_told_to_the_clerk(document):
 
 @pytest.mark.parametrize("subject", ["Kế hoạch Z (tối mật)", unicodedata.normalize("NFD", "[MẬT] Z")])
 def test_a_received_document_with_a_mark_in_its_subject_is_held(document, subject):
-    admission = admit(replace(document, subject=subject), (), Profile(), addressed_to_us=True, known_original=True)
+    admission = decided(replace(document, subject=subject))
     assert admission.hold == "received.secret"

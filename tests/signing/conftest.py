@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,17 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 
+from lienthong.config import TimestampAuthoritySettings
+from lienthong.http import HttpClient, HttpSettings
 from lienthong.model import FileVerification, Organization
-from lienthong.signing.trust import TrustStore, load_trust
-from lienthong.signing.verify import verify_pdf
+from lienthong.signing.proof.revocation import RevocationSource
+from lienthong.signing.proof.timestamps import TimestampAuthorities
+from lienthong.signing.verification.trust import TrustStore, load_trust
+from lienthong.signing.verification.verify import verify_pdf
 from lienthong_conformance.pki import KeyFile, TestPki, make_pki
 
+from .authorities import Authorities
+from .proofs import Proofs, real_time
 from .workshop import NOW, sign
 
 AGENCIES = (
@@ -32,6 +38,52 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> TestPki:
 @pytest.fixture(scope="session")
 def agency(pki: TestPki) -> KeyFile:
     return pki.agencies["000.00.01.H53"]
+
+
+@pytest.fixture(scope="session")
+def authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authorities]:
+    """A PKI whose OCSP, CRL and timestamp services answer on a socket. Its time is the real one."""
+    world = Authorities(tmp_path_factory.mktemp("authorities"))
+    yield world
+    world.close()
+
+
+@pytest.fixture(scope="session")
+def authorities_http() -> Iterator[HttpClient]:
+    client = HttpClient(HttpSettings(tries=1), peer="proof", now=real_time)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def proofs(authorities: Authorities, authorities_http: HttpClient, letter: Path, tmp_path: Path, clock) -> Proofs:
+    """A desk that raises levels with the first timestamp authority. ``clock``, which begins now, is its time."""
+    clock.moment = real_time()
+    settings = [TimestampAuthoritySettings(url=authorities.tsa_url)]
+    trust = authorities.trust()
+    return Proofs(
+        authorities=authorities,
+        timestamps=TimestampAuthorities(settings, authorities_http, trust, clock),
+        revocation=RevocationSource(authorities_http, tmp_path / "answers", address_map={}, now=clock),
+        trust=trust,
+        letter=letter,
+        folder=tmp_path,
+    )
+
+
+@pytest.fixture(scope="session")
+def http_of() -> Iterator[Callable[[HttpSettings], HttpClient]]:
+    """One HTTP client per settings for all tests: reading the system's CA certificates takes a tenth of a second."""
+    made: dict[HttpSettings, HttpClient] = {}
+
+    def make(settings: HttpSettings) -> HttpClient:
+        if settings not in made:
+            made[settings] = HttpClient(settings, peer="nguoi-ky", now=lambda: NOW)
+        return made[settings]
+
+    yield make
+    for each in made.values():
+        each.close()
 
 
 @pytest.fixture(scope="session")

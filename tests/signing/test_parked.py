@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lienthong.errors import SigningError
 from lienthong.hookspecs import Pending, SignRequest
 from lienthong.model import Verdict
-from lienthong.signing.pades import Parked, Prepared, already_signed_by, finish, request, resume, sign_pdf
+from lienthong.signing.pades import Parked, Prepared, finish, request, resume, sign_pdf
 
 from .workshop import (
     NOW,
@@ -160,7 +160,3 @@ def test_a_record_that_names_another_place_is_refused(parked, agency):
     credential = credential_of(agency)
     signature = asker(agency)(request(moved, credential, "")).value
     assert code_of(SigningError, lambda: finish(target, moved, credential, signature)) == "sign.prepared-changed"
-
-
-def test_a_parked_document_is_not_signed_yet(parked, agency):
-    assert not already_signed_by(parked[0], credential_of(agency))

@@ -19,8 +19,8 @@ from pydantic import ValidationError
 
 from lienthong.errors import SigningError
 from lienthong.hookspecs import PROJECT, Hooks, Pending, SignRequest
-from lienthong.signing import pkcs12
-from lienthong.signing.credentials import signer_certificate
+from lienthong.signing.keys import pkcs12
+from lienthong.signing.keys.credentials import signer_certificate
 from lienthong_conformance.pki import PASSWORD, KeyFile
 
 from .workshop import NOW, credential_of, open_signer

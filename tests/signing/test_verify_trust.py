@@ -22,8 +22,8 @@ from lienthong.errors import catalogue
 from lienthong.model import Verdict
 from lienthong.signing.cms import frame_of
 from lienthong.signing.pades import prepare
-from lienthong.signing.trust import TrustStore, load_trust
-from lienthong.signing.verify import REASONS, explain, verify_pdf
+from lienthong.signing.verification.trust import TrustStore, load_trust
+from lienthong.signing.verification.verify import NOTES, REASONS, explain, verify_pdf
 from lienthong_conformance.pki import KeyFile
 
 from .workshop import (
@@ -153,7 +153,7 @@ def pyhanko_says(path, pki):
         return answers
 
 
-@pytest.mark.parametrize("reason", sorted(REASONS))
+@pytest.mark.parametrize("reason", sorted({*REASONS, *NOTES}))
 @pytest.mark.parametrize("language", ["en", "vi"])
 def test_every_reason_is_explained_with_what_to_do(reason, language):
     assert set(catalogue()[f"verify.{reason}"]) == {"en", "vi", "next_en", "next_vi"}

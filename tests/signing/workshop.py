@@ -21,7 +21,8 @@ from pyhanko.sign.signers.pdf_byterange import SignatureObject
 from lienthong.errors import LienthongError, catalogue
 from lienthong.hookspecs import Connection, Credential, Signature, SignRequest
 from lienthong.model import VIETNAM, FileVerification
-from lienthong.signing import pades, pkcs12
+from lienthong.signing import pades
+from lienthong.signing.keys import pkcs12
 from lienthong_conformance.pki import KeyFile
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=VIETNAM)

@@ -20,7 +20,7 @@ from pathlib import Path
 from lienthong.edxml import Packet, open_packet
 from lienthong.edxml.profile import Severity
 from lienthong.edxml.rules import Judged, Problem, check_packet
-from lienthong.errors import LienthongError
+from lienthong.errors import LienthongError, Unavailable
 from lienthong.hookspecs import BrokenItem, Item, PacketItem
 from lienthong.model import (
     Business,
@@ -43,6 +43,7 @@ from lienthong.store.store import Transaction
 
 _AGAINST_RULES = "received.against-rules"
 _TOLD_ERRORS = 5
+_UNREACHABLE = "revocation-unreachable"
 
 
 def collect(adapter: Adapter, axis: OpenConnection) -> int:
@@ -100,6 +101,7 @@ def read(adapter: Adapter, row: MessageRow) -> MessageRow:
     """Read a stored packet, check it, and commit what becomes of it.
 
     :raises ContentError: it cannot be read; the worker quarantines it with its bytes kept
+    :raises Unavailable: nobody says yet whether a signer's certificate was revoked; the worker tries again
     """
     blobs = adapter.store.blobs
     with tempfile.TemporaryDirectory(dir=blobs.work) as folder, blobs.open(row.raw) as source:
@@ -107,6 +109,7 @@ def read(adapter: Adapter, row: MessageRow) -> MessageRow:
         if packet.message is None:
             raise packet.faults[0]
         findings = tuple(adapter.verify(file.path, file.part.name, adapter.now()) for file in packet.files)
+        _wait_for_answers(adapter, row, findings)
         for file in packet.files:
             blobs.adopt(file.path)
     problems = check_packet(packet, Judged(now=adapter.now(), profile=adapter.received_packets))
@@ -116,6 +119,19 @@ def read(adapter: Adapter, row: MessageRow) -> MessageRow:
         done = _admit_status(adapter, row, packet.message, problems, _oddities(packet, problems))
     adapter.wake()
     return done
+
+
+def _wait_for_answers(adapter: Adapter, row: MessageRow, findings: Sequence[FileVerification]) -> None:
+    """An authority that is down for an hour must not send documents to a person; one that stays down must.
+
+    :raises Unavailable: somebody should be asked again, and the document has not waited for long
+    """
+    unanswered = sorted(
+        {each.signer for finding in findings for each in finding.signatures if _UNREACHABLE in each.reasons}
+    )
+    waited = adapter.seconds() - row.created_at
+    if unanswered and waited < adapter.config.trust.revocation_wait_hours * 3600:
+        raise Unavailable("received.revocation-unreachable", signers=", ".join(unanswered))
 
 
 def _oddities(packet: Packet, problems: Sequence[Problem]) -> dict[str, object]:
@@ -156,6 +172,7 @@ def _admit_document(
             adapter.config.profile,
             addressed_to_us=bool(agency),
             known_original=original is not None,
+            holders=adapter.config.trust.holders,
         )
         adapter.note(tx, row, "read", {**oddities, **_summary(full, findings)})
         if earlier is not None and earlier.business_key == full.business_key:

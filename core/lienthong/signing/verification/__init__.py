@@ -1,0 +1,1 @@
+"""What the signatures of a file are worth: facts, trust, judgement."""
