@@ -467,3 +467,65 @@ def test_a_mistake_beside_a_secret_does_not_show_it(configured, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         plugin_config(Keys, with_keys(configured, "url = 1", 'secret = "env:S"'), "axis")
     assert "canary-7f3a" not in str(caught.value) + repr(caught.value.__cause__)
+
+
+# --- keys that contradict each other ----------------------------------------------------------------------------
+
+
+def authority(seconds: float) -> str:
+    return f'[[signing.timestamp_authority]]\nurl = "http://tsa.example.vn"\nseconds = {seconds}\n'
+
+
+@pytest.mark.parametrize(
+    ("level", "authorities", "lease", "fits"),
+    [
+        ("B-B", [], 1, True),
+        ("B-T", [20], 50, True),
+        ("B-T", [20], 49, False),
+        ("B-T", [60, 30], 120, True),
+        ("B-T", [60, 31], 120, False),
+        ("B-LT", [20], 50, True),
+        ("B-LTA", [20], 69, False),
+        ("B-LTA", [20], 70, True),
+    ],
+)
+def test_a_lease_must_outlast_the_authorities(configured, level, authorities, lease, fits):
+    text = GOOD.replace("[adapter]", f"[adapter]\nlease_seconds = {lease}")
+    text += f'\n[signing]\nlevel = "{level}"\n' + "".join(authority(seconds) for seconds in authorities)
+    if fits:
+        assert load(configured(text)).signing.level == level
+        return
+    with pytest.raises(ConfigError) as caught:
+        load(configured(text))
+    (mistake,) = mistakes(caught)
+    assert ":2: adapter.lease_seconds: " in mistake
+    assert f"{lease} s is too short" in mistake
+
+
+def test_the_time_that_a_lease_needs_is_told_in_numbers(configured):
+    with pytest.raises(ConfigError) as caught:
+        load(configured(GOOD + '\n[signing]\nlevel = "B-LTA"\n' + authority(50) + authority(20)))
+    (mistake,) = mistakes(caught)
+    assert "2 timestamp(s) for B-LTA may take the 2 authorities 140 s" in mistake
+    assert "raise it to 170" in mistake
+
+
+def test_a_level_with_a_timestamp_needs_an_authority(configured):
+    with pytest.raises(ConfigError) as caught:
+        load(configured(GOOD + '\n[signing]\nlevel = "B-T"\n'))
+    assert "signing.level: B-T needs at least one [[signing.timestamp_authority]]" in mistakes(caught)[0]
+
+
+def test_a_seal_that_is_shown_needs_an_image(configured):
+    text = GOOD.replace('signer = "seal"\n', 'signer = "seal"\n\n[agency.appearance]\nmain = true\n')
+    with pytest.raises(ConfigError) as caught:
+        load(configured(text))
+    assert "agency.0.appearance.main: the seal cannot be shown without an image" in mistakes(caught)[0]
+
+
+def test_an_agencys_appearance_is_no_part_of_its_name_on_packets(configured):
+    config = load(
+        configured(GOOD.replace('signer = "seal"\n', 'signer = "seal"\n\n[agency.appearance]\ncopies = true\n'))
+    )
+    assert config.agency[0].appearance.copies
+    assert config.agency[0].organization().code == "000.00.01.H53"

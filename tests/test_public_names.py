@@ -12,6 +12,7 @@ import pytest
 import lienthong
 from lienthong import edxml, errors, hookspecs, http, model
 from lienthong.hookspecs import HOOK_NAMES, Hooks
+from lienthong.signing.keys import remote
 
 # The hooks of the design, in the order of a document's way.
 DESIGN = (
@@ -33,7 +34,7 @@ every_hook = pytest.mark.parametrize("name", HOOK_NAMES)
 # --- names --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", [lienthong, http, edxml], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [lienthong, http, edxml, remote], ids=lambda module: module.__name__)
 def test_public_names_are_sorted_and_there(module):
     names = module.__all__
     assert names == sorted(names, key=as_constant_class_or_function)

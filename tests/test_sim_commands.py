@@ -20,6 +20,7 @@ import pytest
 from lienthong import ConfigError
 from lienthong.cli.running import initialise
 from lienthong.config import load, resolve_secret
+from lienthong.signing.verification.trust import configured_trust
 from lienthong_conformance.equipping import equip, with_seal
 from lienthong_conformance.simulators.by_hand import agencies_of, pointing_elsewhere, run_axis, run_office
 from lienthong_conformance.simulators.office import SECRETS
@@ -193,7 +194,7 @@ def test_keys_make_a_signer_and_trust_of_what_init_left_commented(equipped):
         config = load(file)
         assert config.agency[0].signer == "seal"
         assert config.connection["seal"].plugin == "pkcs12"
-        assert all(config.path(path).is_file() for path in (*config.trust.roots, *config.trust.intermediates))
+        assert configured_trust(config.trust, config.path).roots
 
 
 def test_the_comments_of_the_configuration_stay(equipped):
@@ -256,10 +257,10 @@ BARE = '[[agency]]   # ours\ncode = "X"\n\n[connection.office]\nplugin = "folder
     "text", [BARE, BARE + "\n[trust]\n", BARE + "\n#[trust]\n", BARE.replace("\n\n", '\n# signer = "seal"\n')]
 )
 def test_missing_lines_are_added_where_they_belong(text):
-    values = tomllib.loads(with_seal(text))
+    values = tomllib.loads(with_seal(text, ["[[trust.root]]", 'file = "trust/roots.pem"']))
     assert values["agency"][0] == {"code": "X", "signer": "seal"}
     assert values["connection"]["seal"]["file"] == "keys/agency.p12"
-    assert values["trust"]["roots"] == ["trust/roots.pem"]
+    assert values["trust"]["root"] == [{"file": "trust/roots.pem"}]
     assert values["connection"]["office"] == {"plugin": "folder"}
 
 

@@ -16,13 +16,12 @@ from pathlib import Path
 from lienthong.config import Config, TrustSettings, load
 from lienthong.errors import ConfigError
 from lienthong_conformance.pki import TestPki, make_pki
-from lienthong_conformance.world import write_secret
+from lienthong_conformance.world import trust_lines, write_secret
 
 _KEY, _PASSWORD = Path("keys/agency.p12"), Path("secrets/key-password")
 _ROOTS, _INTERMEDIATES = Path("trust/roots.pem"), Path("trust/intermediates.pem")
 _SIGNER = 'signer = "seal"'
 _SEAL = ("[connection.seal]", 'plugin = "pkcs12"', f'file = "{_KEY}"', f'password = "file:{_PASSWORD}"')
-_TRUST = ("[trust]", f'roots = ["{_ROOTS}"]', f'intermediates = ["{_INTERMEDIATES}"]')
 
 
 def equip(files: Sequence[Path], folder: Path | None, now: datetime) -> list[Path]:
@@ -33,10 +32,10 @@ def equip(files: Sequence[Path], folder: Path | None, now: datetime) -> list[Pat
     :raises ConfigError: one of the configurations cannot take a test key; nothing was changed then
     """
     configs = [_unequipped(file) for file in files]
-    texts = [_text_that_loads(config.file) for config in configs]
     with tempfile.TemporaryDirectory(prefix="lienthong-pki-") as aside:
         agencies = [config.agency[0].organization() for config in configs]
         pki = make_pki(folder or Path(aside), agencies, now=now)
+        texts = [_text_that_loads(config.file, trust_lines(pki, _ROOTS, _INTERMEDIATES)) for config in configs]
         return [path for config, text in zip(configs, texts, strict=True) for path in _equip(config, text, pki)]
 
 
@@ -68,9 +67,9 @@ def _equip(config: Config, text: str, pki: TestPki) -> list[Path]:
     return [config.file, *(config.path(relative) for relative in (*copies, _PASSWORD))]
 
 
-def _text_that_loads(file: Path) -> str:
+def _text_that_loads(file: Path, trust: Sequence[str]) -> str:
     """:raises ConfigError: the changed configuration would not load; nothing was changed"""
-    text = with_seal(file.read_text("utf-8"))
+    text = with_seal(file.read_text("utf-8"), trust)
     aside = _replace(file.with_name(f".{file.name}.new"), text)
     try:
         load(aside)
@@ -86,21 +85,19 @@ def _replace(file: Path, text: str) -> Path:
     return aside.replace(file)
 
 
-def with_seal(text: str) -> str:
-    """A configuration's text with signer, ``[connection.seal]`` and ``[trust]``.
+def with_seal(text: str, trust: Sequence[str]) -> str:
+    """A configuration's text with signer, ``[connection.seal]`` and, at its end, the tables of ``trust``.
 
     The lines that ``lienthong init`` leaves commented are uncommented where they stand; what is missing is added.
     """
-    for line in (_SIGNER, *_SEAL, *_TRUST):
+    for line in (_SIGNER, *_SEAL):
         text = re.sub(rf"^#[ \t]*({re.escape(line)})", r"\1", text, count=1, flags=re.MULTILINE)
     values = tomllib.loads(text)
     if "signer" not in values["agency"][0]:
         text = _below(text, "[[agency]]", (_SIGNER,))
     if "seal" not in values["connection"]:
         text = _below(text, _SEAL[0], _SEAL[1:])
-    if "roots" not in values.get("trust", {}):
-        text = _below(text, _TRUST[0], _TRUST[1:])
-    return text
+    return "\n".join([text.rstrip("\n"), "", *trust, ""])
 
 
 def _below(text: str, header: str, lines: Sequence[str]) -> str:

@@ -38,13 +38,15 @@ class KeyFile:
 class TestPki:
     """The files of one test PKI. Agencies are found by their code.
 
-    ``roots`` and ``intermediates`` (PEM) verify all signers but ``foreign``, whose root is only in ``foreign_roots``.
+    ``roots`` and ``intermediates`` (PEM) verify all signers but ``foreign``, whose root is only in ``foreign_roots``;
+    ``root_sha256`` pins the one certificate in ``roots``.
     ``elliptic`` is a person with an elliptic-curve key. ``timestamper`` may sign timestamps and nothing else.
     """
 
     __test__: ClassVar[bool] = False
 
     roots: Path
+    root_sha256: str
     intermediates: Path
     foreign_roots: Path
     agencies: Mapping[str, KeyFile]
@@ -86,6 +88,7 @@ def make_pki(folder: Path, agencies: Sequence[Organization], *, now: datetime, p
 
     return TestPki(
         roots=_write_pem(folder / "roots.pem", root),
+        root_sha256=root.certificate.fingerprint(hashes.SHA256()).hex(),
         intermediates=_write_pem(folder / "intermediates.pem", intermediate),
         foreign_roots=_write_pem(folder / "foreign-roots.pem", foreign),
         agencies={

@@ -66,7 +66,6 @@ def write_adapter(
     tables: dict[str, Mapping[str, object]] = {
         "adapter": {"data": "data", **(adapter or {})},
         "profile": profile,
-        "trust": {"roots": [str(pki.roots)], "intermediates": [str(pki.intermediates)]},
         "connection.office": {"poll_seconds": poll_seconds, **member.office},
         "connection.axis": {
             "plugin": "vxp",
@@ -91,9 +90,21 @@ def write_adapter(
     lines = ["[[agency]]", *_keys(wiring)]
     for name, keys in tables.items():
         lines += ["", f"[{name}]", *_keys(keys)]
+    lines += ["", *trust_lines(pki, pki.roots, pki.intermediates)]
     file = folder / "lienthong.toml"
     file.write_text("\n".join(lines) + "\n", "utf-8")
     return file
+
+
+def trust_lines(pki: TestPki, root: Path, intermediate: Path) -> list[str]:
+    """The tables that make a configuration trust this PKI, whose certificates it finds in these files."""
+    return [
+        "[[trust.root]]",
+        *_keys({"file": str(root), "sha256": pki.root_sha256}),
+        "",
+        "[[trust.intermediate]]",
+        *_keys({"file": str(intermediate)}),
+    ]
 
 
 def write_secret(file: Path, value: str) -> None:

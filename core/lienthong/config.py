@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import time
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -31,7 +31,12 @@ class AdapterSettings(Strict):
 
     data: Path = Field(Path("data"), description="folder of the store; relative to the configuration file")
     workers: int = Field(4, ge=1, le=64, description="threads that carry documents")
-    signing_processes: int = Field(2, ge=0, le=64, description="processes that sign; 0 signs in the worker threads")
+    signing_processes: int = Field(
+        default_factory=lambda: min(os.cpu_count() or 1, 64),
+        ge=0,
+        le=64,
+        description="processes that sign; 0 signs in the worker threads; default: one for each processor",
+    )
     lease_seconds: float = Field(120.0, gt=0, description="how long a worker holds an item before another may take it")
 
 
@@ -42,12 +47,44 @@ class ApiSettings(Strict):
     token: SecretStr = Field(description="reference to the bearer token that `lienthong init` made")
 
 
+class RootSettings(Strict):
+    """A certification authority that is believed. The digest makes sure that it is the one that was meant."""
+
+    file: Path = Field(description="PEM or DER file of the root certificate; relative to the configuration file")
+    sha256: str = Field(
+        pattern=r"^(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$",
+        description="SHA-256 of the certificate (DER) in hexadecimal, as the authority publishes it",
+    )
+
+
+class IntermediateSettings(Strict):
+    """An authority between a root and the signers, for signatures that bring their own certificate only."""
+
+    file: Path = Field(description="PEM or DER file, one or more certificates; relative to the configuration file")
+    sha256: str = Field(
+        "",
+        pattern=r"^((?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2})?$",
+        description="SHA-256 of the certificate (DER) in hexadecimal; may be left out, for its root vouches for it",
+    )
+
+
 class TrustSettings(Strict):
     """Whose signatures count. Without roots every signature is `untrusted`."""
 
-    roots: tuple[Path, ...] = Field((), description="PEM or DER files of trusted root certificates")
-    intermediates: tuple[Path, ...] = Field(
-        (), description="certificates that complete chains with only the leaf inside"
+    root: tuple[RootSettings, ...] = ()
+    intermediate: tuple[IntermediateSettings, ...] = ()
+    revocation: Literal["when-offered", "required", "off"] = Field(
+        "when-offered",
+        description="whether a certificate that was not declared good leaves its signature undecided: when it names "
+        "somebody to ask (OCSP, CRL), always, or never (Decree 30 Art. 5.2)",
+    )
+    revocation_wait_hours: float = Field(
+        24.0, ge=0, description="how long a received document waits for an answer before it goes on undecided"
+    )
+    holders: dict[str, tuple[str, ...]] = Field(
+        {},
+        description="agency code -> names or numbers (MST, organisation identifier) by which its certificates go "
+        "beside its own name (SIG-12)",
     )
 
 
@@ -68,8 +105,25 @@ class SigningSettings(Strict):
     timestamp_authority: tuple[TimestampAuthoritySettings, ...] = ()
     address_map: dict[str, str] = Field(
         {},
-        description="beginnings of OCSP, CRL and CA addresses in certificates, and what to ask instead",
+        description="beginnings of OCSP and CRL addresses in certificates, and what to ask instead",
     )
+
+
+class AppearanceSettings(Strict):
+    """What the agency's signatures show on the page (Decree 30 Appendix I). With everything off they are invisible."""
+
+    seal: Path | None = Field(None, description="the agency's seal, red, PNG with a transparent background")
+    seal_mm: float = Field(
+        36.0, gt=10, lt=60, description="the seal's real width in mm; it differs by kind of agency, so measure yours"
+    )
+    main: bool = Field(False, description="show the seal on the main file (Appendix I Part I II.8a); needs `seal`")
+    attachments: bool = Field(
+        False, description="show number and time on separate PDF attachments (Appendix I Part I II.8b)"
+    )
+    copies: bool = Field(
+        False, description="show form, agency and time on SAO Y, SAO LỤC, TRÍCH SAO (Appendix I Part II I.3)"
+    )
+    font: Path | None = Field(None, description="TrueType file for the texts; default: Times New Roman or its like")
 
 
 class AgencySettings(Strict):
@@ -86,9 +140,10 @@ class AgencySettings(Strict):
     telephone: str = ""
     fax: str = ""
     website: str = ""
+    appearance: AppearanceSettings = AppearanceSettings()
 
     def organization(self) -> Organization:
-        known = self.model_dump(exclude={"office", "axis", "signer"})
+        known = self.model_dump(exclude={"office", "axis", "signer", "appearance"})
         return Organization(**known)
 
 
@@ -117,7 +172,21 @@ class Profile(Strict):
     )
     retry_first_seconds: float = Field(2.0, gt=0, description="first pause after a peer was not available")
     retry_cap_seconds: float = Field(300.0, gt=0, description="longest pause between tries")
-    strikes: int = Field(5, ge=1, description="crashes over one item before it is quarantined")
+    strikes: int = Field(5, ge=1, description="crashes over one item, or refusals to sign it, before it is quarantined")
+    require_person_signature: bool = Field(
+        False,
+        description="refuse to sign for the agency what no competent person has signed (Decree 30 Art. 5 wants both "
+        "signatures; Decision 28 Art. 4 says only 'signed')",
+    )
+    refused_signature_pause_seconds: float = Field(
+        3600.0,
+        gt=0,
+        description="pause before a person who refused to sign is asked again, and before a signature whose "
+        "certificate was revoked is made anew (no legal figure)",
+    )
+    certificate_warning_days: tuple[int, ...] = Field(
+        (60, 30, 14, 7, 1), description="days before a certificate ends at which the log and `readyz` warn"
+    )
     unmatched_hours: float = Field(72.0, gt=0, description="how long a status may wait for the document it is about")
     max_document_bytes: int = Field(
         2 * 1024**3, gt=0, description="largest document, all files together (no legal limit)"
@@ -187,9 +256,9 @@ def load(file: Path) -> Config:
         config = Config.model_validate({**values, "file": file.absolute()})
     except ValidationError as problem:
         raise references.mistakes(text, list(_complaints(problem, Config))) from None
-    strangers = list(_strangers(config))
-    if strangers or references.wrong:
-        raise references.mistakes(text, strangers)
+    mistakes = [*_strangers(config), *_contradictions(config)]
+    if mistakes or references.wrong:
+        raise references.mistakes(text, mistakes)
     return config
 
 
@@ -309,6 +378,31 @@ def _strangers(config: Config) -> Iterator[tuple[KeyPath, str]]:
         if agency.code in seen:
             yield ("agency", index, "code"), "two [[agency]] tables have the same code"
         seen.add(agency.code)
+
+
+_PROOF_MARGIN_SECONDS = 30.0
+"""Time of a step with a timestamp in it that is not the authorities': reading, adding, writing, revocation answers."""
+
+
+def _contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Keys that are right alone and cannot work together."""
+    for index, agency in enumerate(config.agency):
+        if agency.appearance.main and agency.appearance.seal is None:
+            yield ("agency", index, "appearance", "main"), "the seal cannot be shown without an image: set `seal`"
+    level, authorities = config.signing.level, config.signing.timestamp_authority
+    if level is SignatureLevel.BASIC:
+        return
+    if not authorities:
+        yield ("signing", "level"), f"{level} needs at least one [[signing.timestamp_authority]]"
+    timestamps = 2 if level is SignatureLevel.ARCHIVE else 1
+    longest = timestamps * sum(authority.seconds for authority in authorities) + _PROOF_MARGIN_SECONDS
+    if config.adapter.lease_seconds < longest:
+        yield (
+            ("adapter", "lease_seconds"),
+            f"{config.adapter.lease_seconds:g} s is too short: {timestamps} timestamp(s) for {level} may take the "
+            f"{len(authorities)} authorities {longest - _PROOF_MARGIN_SECONDS:g} s, and the step needs "
+            f"{_PROOF_MARGIN_SECONDS:g} s more; raise it to {longest:g} or shorten signing.timestamp_authority.seconds",
+        )
 
 
 def resolve_secret(reference: object, file: Path, key: str) -> SecretStr:

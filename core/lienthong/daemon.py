@@ -26,19 +26,22 @@ from lienthong.config import Config
 from lienthong.edxml.profile import load_profile
 from lienthong.errors import ConfigError, LienthongError
 from lienthong.model import FileVerification
-from lienthong.pipeline import incoming, intake, outgoing
+from lienthong.pipeline import certificates, incoming, intake, outgoing
 from lienthong.pipeline.adapter import Adapter
-from lienthong.pipeline.signing import PoolSigning, Signing, ThreadSigning
+from lienthong.pipeline.proving import open_proving
+from lienthong.pipeline.signing import LaneSigning
 from lienthong.pipeline.worker import work_once
 from lienthong.registry import OpenConnection, open_connections
-from lienthong.signing.trust import load_trust
-from lienthong.signing.verify import verify_pdf
+from lienthong.signing.verification.confinement import ConfinedReading
+from lienthong.signing.verification.trust import configured_trust
+from lienthong.signing.verification.verify import verify_pdf
 from lienthong.store.store import Store
 
 STOP_SECONDS = 8.0
 _IDLE_SECONDS = 0.5
 _DIRECTORY_SECONDS = 6 * 3600.0
 _UNFINISHED_SECONDS = 24 * 3600.0
+_WATCH_SECONDS = 3600.0
 log = structlog.get_logger("lienthong")
 
 
@@ -75,23 +78,27 @@ def open_adapter(config: Config, *, pool: bool = False, observe: Observe = lambd
     judged_by = config.profile.received_packets
     now = _clock
     connections = open_connections(config, folder, now, observe)
-    trust = load_trust(
-        roots=tuple(config.path(file) for file in config.trust.roots),
-        intermediates=tuple(config.path(file) for file in config.trust.intermediates),
-    )
-
-    def verify(path: Path, part_name: str, at: datetime) -> FileVerification:
-        return verify_pdf(path, part_name, trust, at=at)
+    trust = configured_trust(config.trust, config.path)
 
     store = Store(folder)
     processes = config.adapter.signing_processes if pool else 0
-    signing: Signing = PoolSigning(config.file, folder, processes) if processes else ThreadSigning(connections)
+    signing = LaneSigning(config.file, folder, connections, processes)
+    # One worker stays for deliveries, however slow the authorities are.
+    proving = open_proving(config.signing, folder / "revocation", trust, now, most=max(1, config.adapter.workers - 1))
+    reading = ConfinedReading()
+
+    def verify(path: Path, part_name: str, at: datetime) -> FileVerification:
+        policy = config.trust.revocation
+        return verify_pdf(path, part_name, trust, at=at, revocation=proving.revocation, policy=policy, read=reading)
+
     wake = Wake()
     adapter = Adapter(
         config=config,
         store=store,
         connections=connections,
         signing=signing,
+        proving=proving,
+        trust=trust,
         verify=verify,
         received_packets=load_profile(str(config.path(judged_by)) if judged_by else "lenient"),
         now=now,
@@ -104,6 +111,8 @@ def open_adapter(config: Config, *, pool: bool = False, observe: Observe = lambd
         yield adapter
     finally:
         signing.close()
+        proving.close()
+        reading.close()
         for connection in connections.values():
             connection.close()
         store.close()
@@ -207,6 +216,7 @@ class Daemon:
             log.info("took-over", items=freed)
         for connection in fetching(self._adapter):
             self._begin(f"poll-{connection.name}", partial(self._poll_loop, connection))
+        self._begin("certificates", self._watch_loop)
         for number in range(self._adapter.config.adapter.workers):
             self._begin(f"work-{number}", self._work_loop)
 
@@ -232,6 +242,12 @@ class Daemon:
         while not self.stopping.is_set():
             self._guarded(lambda: poll(self._adapter, connection))
             self.stopping.wait(connection.poll_seconds)
+
+    def _watch_loop(self) -> None:
+        """In a thread of its own: a token or a remote signer may take long to say what certificate it has."""
+        while not self.stopping.is_set():
+            self._guarded(lambda: bool(certificates.look(self._adapter)))
+            self.stopping.wait(_WATCH_SECONDS)
 
     def _work_loop(self) -> None:
         while not self.stopping.is_set():

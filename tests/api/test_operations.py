@@ -32,6 +32,7 @@ def test_it_is_not_ready_before_the_first_look_at_a_peer(place):
         "ready": False,
         "store": {"usable": True, "problem": ""},
         "connections": [{"name": "axis", "role": "axis", "usable": False, "since": None, "problem": ""}],
+        "certificates": [],
     }
 
 

@@ -94,7 +94,9 @@ def test_an_unknown_outcome_that_nobody_asks_about_needs_a_person():
     assert overall_state(message(), [delivery(state="unknown", run_at=None, lease_owner="daemon:1")]) == "in-progress"
 
 
-@pytest.mark.parametrize("state", ["cleared", "refused", "quarantined", "awaiting-signature", "received", "unmatched"])
+@pytest.mark.parametrize(
+    "state", ["cleared", "refused", "quarantined", "awaiting-signature", "awaiting-proof", "received", "unmatched"]
+)
 def test_before_it_is_dispatched_a_message_speaks_for_itself(state):
     assert overall_state(message(state=state), []) == state
 

@@ -45,8 +45,10 @@ from lienthong.edxml import load_profile, write_packet
 from lienthong.http import HttpClient, HttpSettings
 from lienthong.offices import sidecar
 from lienthong.pipeline.adapter import Adapter
+from lienthong.pipeline.proving import open_proving
 from lienthong.pipeline.signing import ThreadSigning
 from lienthong.registry import OpenConnection, Plugin
+from lienthong.signing.verification.trust import TrustStore
 from lienthong.store.rows import DeliveryRow, MessageRow, encode, encode_findings
 from lienthong.store.store import Store, Transaction
 
@@ -55,6 +57,7 @@ XA = Organization(code="000.01.01.H53", name="Ủy ban nhân dân xã Đông Sơ
 NOI_VU = Organization(code="000.00.02.H53", name="Sở Nội vụ")
 TAI_CHINH = Organization(code="000.00.03.H53", name="Sở Tài chính Thanh Hóa")
 TOKEN = "a-token-for-tests"
+NOBODY = TrustStore(roots=())
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 8 + b"\n%%EOF\n"
 
 CONFIGURATION = """\
@@ -351,7 +354,9 @@ def build_adapter(config: Config, axis: SmallAxis, metrics: Metrics, clock: Cloc
         config=config,
         store=Store(folder),
         connections=connections,
-        signing=ThreadSigning(connections),
+        signing=ThreadSigning(config.file, folder, connections),
+        proving=open_proving(config.signing, folder / "revocation", NOBODY, clock),
+        trust=NOBODY,
         verify=verified,
         received_packets=load_profile("lenient"),
         now=clock,

@@ -30,7 +30,7 @@ IMPORTED_ONCE = (
     "lienthong.edxml.reader",
     "lienthong.edxml.writer",
     "lienthong.offices.folder",
-    "lienthong.signing.pkcs12",
+    "lienthong.signing.keys.pkcs12",
     "lienthong_vnpt.vxp",
 )
 LIFE_SECONDS = 20.0

@@ -55,7 +55,9 @@ class Story:
 @contextmanager
 def begun(folder: Path, pki: TestPki, nursery: Nursery) -> Iterator[Story]:
     with contextlib.closing(build_town(folder, pki)) as town:
-        town.a.drop("12", to=(B.code, C.code), files={"cv.pdf": letter("crash"), "phụ lục.txt": b"text"})
+        # Two files to sign: the first signature is a commit of its own.
+        files = {"cv.pdf": letter("crash"), "phụ lục.pdf": letter("annex"), "phụ lục.txt": b"text"}
+        town.a.drop("12", to=(B.code, C.code), files=files)
         yield Story(town=town, nursery=nursery)
 
 
@@ -65,6 +67,7 @@ def check_everything_happened_once(town: Town) -> None:
     assert [path.name for path in (town.b.folder / "inbox").iterdir()] == [path.name for path in town.b.inbox()]
     assert sorted(p.name for p in town.b.inbox()[0].iterdir()) == [
         "cv.pdf",
+        "phụ lục.pdf",
         "phụ lục.txt",
         "trang-thai.json",
         "van-ban.json",
@@ -90,7 +93,7 @@ def check_the_store_is_sound(desk: Desk) -> None:
 def check(town: Town) -> None:
     check_everything_happened_once(town)
     sent = [sorted(path.name for path in folder.iterdir()) for folder in (town.a.folder / "sent").iterdir()]
-    assert sent == [["cv.pdf", "phụ lục.txt", "trang-thai.json", "vb-12.json"]]
+    assert sent == [["cv.pdf", "phụ lục.pdf", "phụ lục.txt", "trang-thai.json", "vb-12.json"]]
     for desk in town.desks.values():
         check_the_office_is_tidy(desk)
         check_the_store_is_sound(desk)

@@ -6,6 +6,7 @@ import os
 import tempfile
 import unicodedata
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -18,6 +19,7 @@ from lienthong import __version__
 from lienthong.api.schemas import Served
 from lienthong.errors import LienthongError
 from lienthong.model import Organization
+from lienthong.pipeline import certificates
 from lienthong.pipeline.adapter import Adapter
 from lienthong.registry import OpenConnection
 from lienthong.store.schema import delivery as delivery_table
@@ -87,7 +89,10 @@ def alive() -> View:
 
 @router.get("/readyz")
 def ready(adapter: Served) -> JSONResponse:
-    """Whether documents can be taken in and are being fetched; 503 when not, with what is wrong where."""
+    """Whether documents can be taken in and are being fetched; 503 when not, with what is wrong where.
+
+    ``certificates``: those that have ended, will end soon, or cannot be read. Their documents wait, and others do not.
+    """
     store_problem = _store_problem(adapter)
     connections = [] if store_problem else _connections(adapter)
     is_ready = not store_problem and all(each["usable"] for each in connections)
@@ -95,6 +100,7 @@ def ready(adapter: Served) -> JSONResponse:
         "ready": is_ready,
         "store": {"usable": not store_problem, "problem": store_problem},
         "connections": connections,
+        "certificates": [] if store_problem else _certificates(adapter),
     }
     return JSONResponse(view, status_code=200 if is_ready else 503)
 
@@ -131,6 +137,26 @@ def _standing(adapter: Adapter, connection: OpenConnection, polled_at: float | N
         "usable": usable,
         "since": shown_time(polled_at),
         "problem": problem,
+    }
+
+
+def _certificates(adapter: Adapter) -> list[View]:
+    thresholds, now = adapter.config.profile.certificate_warning_days, adapter.now()
+    seen = certificates.watched(adapter)
+    alarming = [each for each in seen if each.problem or certificates.ends_soon(each, now, thresholds)]
+    return [_certificate_view(each, now) for each in alarming]
+
+
+def _certificate_view(certificate: certificates.Watched, now: datetime) -> View:
+    end = certificate.not_after
+    return {
+        "use": certificate.use,
+        "name": certificate.name,
+        "holder": certificate.holder,
+        "serial": certificate.serial,
+        "ends": shown_time(certificate.ends),
+        "days_left": certificates.days_left(end, now) if end else None,
+        "problem": certificate.problem,
     }
 
 

@@ -9,6 +9,9 @@ from typing import Annotated, Literal
 import typer
 
 from lienthong.cli.edxml import edxml_app
+from lienthong.cli.signing import SIGN_CODES, sign, signers_app
+from lienthong.cli.trusting import trust_app
+from lienthong.cli.verifying import add_verifying
 
 COMMANDS_GROUP = "lienthong.commands"
 """Entry points whose modules add commands through the ``register_commands`` hook. A group of its own, so that showing
@@ -29,6 +32,10 @@ app = typer.Typer(
 plugins_app = typer.Typer(help="What is installed, and whether it can be used.", no_args_is_help=True)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(edxml_app, name="edxml")
+app.add_typer(trust_app, name="trust")
+add_verifying(app)
+app.add_typer(signers_app, name="signers")
+app.command(epilog=SIGN_CODES)(sign)
 
 Language = Literal["vi", "en"]
 ConfigOption = Annotated[

@@ -32,7 +32,7 @@ from lienthong.edxml.writer import write_packet
 from lienthong.errors import ContentError, SigningError
 from lienthong.hookspecs import Credential
 from lienthong.model import Message, Part, PartRole, StatusReport
-from lienthong.signing.credentials import signer_certificate
+from lienthong.signing.keys.credentials import signer_certificate
 
 _HEAD = 4096
 

@@ -18,6 +18,7 @@ import typer
 from lienthong.config import load
 from lienthong.daemon import Daemon, open_adapter, run_once, sole_daemon, take_over
 from lienthong.errors import ConfigError
+from lienthong.pipeline import certificates
 
 
 def initialise(folder: Path, *, code: str, name: str, axis_url: str, system_id: str, listen: str, office: str) -> None:
@@ -71,6 +72,7 @@ def run_adapter(config_file: Path, *, once: bool) -> None:
         with sole_daemon(config.path(config.adapter.data)), open_adapter(config) as adapter:
             take_over(adapter)
             log.info("ran-once", work=run_once(adapter))
+            certificates.look(adapter)
         return
     from lienthong.api.app import serve
     from lienthong.api.operations import Metrics

@@ -15,9 +15,11 @@ from lienthong.edxml.profile import PacketProfile
 from lienthong.errors import ConfigError, LienthongError, StoreError
 from lienthong.hookspecs import PacketFile
 from lienthong.model import FileVerification, Part, mint_id
+from lienthong.pipeline.proving import Proving
 from lienthong.pipeline.signing import Signing
 from lienthong.pipeline.steps import due
 from lienthong.registry import OpenConnection
+from lienthong.signing.verification.trust import TrustStore
 from lienthong.store.rows import MessageRow
 from lienthong.store.store import Store, Transaction
 
@@ -26,6 +28,7 @@ from lienthong.store.store import Store, Transaction
 class Adapter:
     """Everything that a step may use.
 
+    ``trust`` is whose certificates count; ``proving`` fetches what a signature needs to prove by itself.
     ``received_packets``: what received packets are judged by. ``wake`` tells a sleeping worker that there is something
     to do; ``wait(seconds)`` sleeps until then.
     """
@@ -34,6 +37,8 @@ class Adapter:
     store: Store
     connections: dict[str, OpenConnection]
     signing: Signing
+    proving: Proving
+    trust: TrustStore
     verify: Callable[[Path, str, datetime], FileVerification]
     received_packets: PacketProfile
     now: Callable[[], datetime]

@@ -1,7 +1,8 @@
 """Outgoing: office -> store -> rules -> signature -> packet -> axis, and the office's statuses the same way.
 
     collect   fetch(office), store, let the rules decide, commit            (``intake``; the API and CLI enter there)
-    prepare   sign every PDF, package once for each recipient, commit      (a retry later sends these same bytes)
+    prepare   seal the files (``sealing``), package once for each recipient, commit
+                                                                            (a retry later sends these same bytes)
     ...       ``delivering`` hands each packet to the axis and keeps its receipt
     ...       ``worker`` acknowledges at the office, last
 
@@ -10,25 +11,21 @@ Statuses that come back from the axis enter through ``incoming``.
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from lienthong.config import AgencySettings
-from lienthong.errors import ContentError, Unavailable
-from lienthong.hookspecs import BrokenItem, DocumentItem, Item, OpenPart, Pending, StatusItem
+from lienthong.errors import Unavailable
+from lienthong.hookspecs import BrokenItem, DocumentItem, Item, OpenPart, StatusItem
 from lienthong.model import Document, DocumentReference, Message, MessageKind, Organization, Part, TraceHop
-from lienthong.pipeline import intake, lookup
+from lienthong.pipeline import intake, lookup, sealing
 from lienthong.pipeline.adapter import Adapter
 from lienthong.pipeline.collecting import collect_batches
-from lienthong.pipeline.signing import SigningOrder
 from lienthong.pipeline.steps import pause
 from lienthong.registry import OpenConnection
-from lienthong.signing.pades import Parked, Prepared
 from lienthong.store.rows import DeliveryRow, MessageRow, encode
 from lienthong.store.store import Transaction
 
@@ -77,11 +74,11 @@ def prepare(adapter: Adapter, row: MessageRow) -> MessageRow:
         return _wait_for(adapter, row, earlier)
     agency = adapter.agency(row.agency)
     content: Message = row.content
-    if isinstance(content, Document) and agency.signer is not None:
-        signed = _sign(adapter, row, agency, content)
-        if isinstance(signed, MessageRow):
-            return signed
-        content = signed
+    if isinstance(content, Document):
+        sealed = sealing.seal(adapter, row, agency, content)
+        if isinstance(sealed, MessageRow):
+            return sealed
+        content = sealed
     open_part = _opener(adapter, row, content)
     recipients = lookup.recipients_to_tell(content)
     made = [(code, *_package(adapter, row, agency, content, code, open_part)) for code in recipients]
@@ -92,7 +89,9 @@ def prepare(adapter: Adapter, row: MessageRow) -> MessageRow:
         for code, sha256, size in made:
             if code not in untold:
                 tx.add_delivery(_delivery(adapter, row, agency, code, sha256, size, now, withdrawn))
-        done = adapter.step_done(tx, row, state="dispatched", body=encode(content), parked="")
+        done = adapter.step_done(
+            tx, row, state="dispatched", body=encode(content), parked="", reason="", reason_text=""
+        )
         packets = {code: sha256 for code, sha256, _ in made}
         adapter.note(tx, row, "packaged", {"packets": packets, "cancelled": sorted(untold | withdrawn)})
     adapter.wake()
@@ -178,58 +177,3 @@ def _named(adapter: Adapter, agency: AgencySettings, recipient: Organization) ->
         return recipient
     with adapter.store.read() as reader:
         return reader.listed_agency(agency.axis, recipient.code) or recipient
-
-
-def _sign(adapter: Adapter, row: MessageRow, agency: AgencySettings, document: Document) -> Document | MessageRow:
-    """The document with its PDFs signed by the agency, or the parked row when the signer needs time."""
-    parked: dict[str, Any] = json.loads(row.parked) if row.parked else {"index": 0}
-    parts = list(document.parts)
-    for index in range(parked["index"], len(parts)):
-        if parts[index].media_type != "application/pdf":
-            continue
-        resumed = parked if index == parked["index"] and "token" in parked else None
-        part, waiting = _sign_part(adapter, row, agency, parts[index], resumed)
-        if waiting is not None:
-            return _park(adapter, row, replace(document, parts=tuple(parts)), index, part, waiting)
-        parts[index] = part
-    return replace(document, parts=tuple(parts))
-
-
-def _sign_part(
-    adapter: Adapter, row: MessageRow, agency: AgencySettings, part: Part, resumed: dict[str, Any] | None
-) -> tuple[Part, Parked | None]:
-    blobs = adapter.store.blobs
-    target = blobs.work / f"{adapter.new_id()}.pdf"
-    try:
-        if resumed:
-            shutil.copyfile(blobs.path(resumed["blob"]), target)
-        order = SigningOrder(
-            connection=agency.signer or "",
-            source=blobs.path(part.sha256),
-            target=target,
-            at=adapter.now(),
-            summary=f"{row.code}: {part.name}",
-            parked=_unpacked(resumed) if resumed else None,
-        )
-        try:
-            waiting = adapter.signing.sign(order)
-        except ContentError as problem:  # it names the stored blob; people know the file by its own name
-            raise ContentError(problem.code, where=part.name, **problem.facts) from problem
-        blob = blobs.adopt(target)
-    finally:
-        target.unlink(missing_ok=True)
-    return replace(part, sha256=blob.sha256, size=blob.size), waiting
-
-
-def _unpacked(parked: dict[str, Any]) -> Parked:
-    return Parked(prepared=Prepared.from_json(parked["prepared"]), pending=Pending(token=parked["token"]))
-
-
-def _park(adapter: Adapter, row: MessageRow, document: Document, index: int, part: Part, waiting: Parked) -> MessageRow:
-    pending = waiting.pending
-    parked = {"index": index, "blob": part.sha256, "prepared": waiting.prepared.to_json(), "token": pending.token}
-    later = adapter.seconds() + pending.retry_after
-    changes = {"state": "awaiting-signature", "body": encode(document), "parked": json.dumps(parked)}
-    with adapter.store.write() as tx:
-        adapter.note(tx, row, "awaiting-signature", {"part": part.name})
-        return adapter.step_done(tx, row, **changes, run_at=later)

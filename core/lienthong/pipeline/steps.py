@@ -1,6 +1,7 @@
 """Decide: pure functions that say what comes next from what is stored. Nothing here acts.
 
-Message states            outgoing: cleared -> [awaiting-signature] -> dispatched | refused | quarantined
+Message states            outgoing: cleared -> [awaiting-signature] -> [awaiting-proof] -> dispatched
+                          refused | quarantined
                           incoming: received -> dispatched | duplicate | unmatched | quarantined
 Delivery states           ready -> sending -> delivered | offered -> delivered
                           sending -> unknown -> delivered | ready;  rejected, cancelled, quarantined are final
@@ -42,12 +43,16 @@ _BY_STATE = {
     "unmatched": Step.MATCH,
     "cleared": Step.PREPARE,
     "awaiting-signature": Step.PREPARE,
+    "awaiting-proof": Step.PREPARE,
 }
+_REFUSED_BY_PERSON = "sign.user-refused"
+_ASKED_RARELY = frozenset({_REFUSED_BY_PERSON, "sign.certificate-revoked"})
+"""What passes only when a person acts, and perhaps has to act again each time that it is tried."""
 
 
 def next_step(row: MessageRow) -> Step | None:
     """What a claimed message needs. Acknowledging is the last write, so it waits for the rest, but not for a person,
-    a remote signer or a missing document."""
+    a signer, a timestamp authority or a missing document."""
     if row.ack in ACK_WANTED and row.state not in ("received", "cleared"):
         return Step.ACKNOWLEDGE
     return _BY_STATE.get(row.state)
@@ -86,7 +91,8 @@ def after_failure(
     """The three outcomes drive everything (``chance`` in [0, 1) spreads the retries).
 
     Rejected and content errors stop the item; Unavailable retries it; OutcomeUnknown sends a delivery to
-    reconciliation; anything else is a strike, and enough strikes quarantine it.
+    reconciliation; a signature that could not be made is tried again; anything else is a strike, and so is a person's
+    refusal to sign, and enough strikes quarantine it.
     """
     delivering = isinstance(row, DeliveryRow)
     waiting = _state_after(row, error)
@@ -102,7 +108,9 @@ def after_failure(
         state = "unknown"
     elif isinstance(error, Unavailable):
         run_at = max(later, now + min(error.retry_after or 0.0, _LONGEST_WISH_SECONDS))
-    elif not isinstance(error, OutcomeUnknown | StorageFull | SigningError | LeaseLost):
+    elif isinstance(error, SigningError) and error.code in _ASKED_RARELY:
+        run_at = now + profile.refused_signature_pause_seconds
+    if _is_strike(error):
         strikes += 1
         if strikes >= profile.strikes:
             state, run_at = "quarantined", None
@@ -111,8 +119,18 @@ def after_failure(
     )
 
 
+def _is_strike(error: LienthongError) -> bool:
+    """Whether a failure is the item's: not the weather, not a final answer, not a key that cannot be used just now."""
+    if isinstance(error, SigningError):
+        return error.code == _REFUSED_BY_PERSON
+    final = Rejected | Refused | ContentError
+    return not isinstance(error, final | Unavailable | OutcomeUnknown | StorageFull | LeaseLost)
+
+
 def _state_after(row: MessageRow | DeliveryRow, error: LienthongError) -> str:
     """Where an item waits. What broke off while it was being sent may have arrived, unless nothing was sent."""
+    if row.state == "cleared" and isinstance(error, SigningError):
+        return "awaiting-signature"
     if row.state != "sending":
         return row.state
     return "ready" if isinstance(error, Unavailable) else "unknown"

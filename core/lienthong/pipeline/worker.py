@@ -5,10 +5,14 @@ from __future__ import annotations
 from lienthong.errors import LeaseLost, LienthongError
 from lienthong.http import Exchange
 from lienthong.model import MessageKind
-from lienthong.pipeline import delivering, incoming, outgoing
+from lienthong.pipeline import delivering, incoming, outgoing, sealing
 from lienthong.pipeline.adapter import Adapter, failure_detail
 from lienthong.pipeline.steps import Step, after_failure, next_step
 from lienthong.store.rows import DeliveryRow, MessageRow
+
+_TOLD_OF_FAILURE = {"in": ("pending", "due"), "out": ("pending", "due", "done")}
+"""Acknowledgements after which a source still hears of a failure. An office was told that its document is safe with us
+while that waited for a signature; that it will never leave is another matter. An axis has forgotten the item."""
 
 
 def work_once(adapter: Adapter) -> bool:
@@ -101,8 +105,8 @@ def _failed(adapter: Adapter, row: MessageRow, error: LienthongError) -> None:
     """Record a failed step. A message that cannot go on is quarantined with its bytes kept, and its source is told."""
     now = adapter.seconds()
     setback = after_failure(row, error, now, adapter.config.profile, adapter.chance())
-    changes = setback.changes()
-    if setback.state == "quarantined" and row.ack in ("pending", "due"):
+    changes = setback.changes() if setback.state == "quarantined" else setback.changes() | sealing.dropped(row, error)
+    if setback.state == "quarantined" and row.ack in _TOLD_OF_FAILURE[row.direction]:
         changes |= {"ack": "failed-due", "ack_detail": setback.text, "run_at": now}
     with adapter.store.write() as tx:
         tx.commit(row, now, **changes)

@@ -33,7 +33,7 @@ message_by_source = sa.select(message).where(
 unpackaged = sa.select(message).where(
     message.c.lineage == _given("lineage"),
     message.c.direction == "out",
-    message.c.state.in_(("cleared", "awaiting-signature")),
+    message.c.state.in_(("cleared", "awaiting-signature", "awaiting-proof")),
 )
 listed_agency = sa.select(agency.c.body).where(
     agency.c.connection == _given("connection"), agency.c.code == _given("code")

@@ -186,6 +186,12 @@ class Reader:
     def cursor(self, connection: str) -> str | None:
         return self._connection.scalar(sa.select(cursor.c.value).where(cursor.c.connection == connection))
 
+    def cursors(self, beginning: str) -> dict[str, str]:
+        """The values that are kept under names with this beginning."""
+        named = cursor.c.connection.startswith(beginning, autoescape=True)
+        rows = self._connection.execute(sa.select(cursor.c.connection, cursor.c.value).where(named))
+        return {name: value for name, value in rows if value is not None}
+
     def polls(self) -> dict[str, tuple[float | None, str]]:
         """Connection -> (when it was last polled with success, what went wrong since)."""
         rows = self._connection.execute(sa.select(cursor.c.connection, cursor.c.fetched_at, cursor.c.problem))
