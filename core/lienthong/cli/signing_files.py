@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from lienthong.cli.keys import asking, opened_signer, wait_for_signer
 from lienthong.cli.printing import print_json
 from lienthong.config import AgencySettings, Config, load
 from lienthong.edxml.attachments import storage_errors
-from lienthong.errors import ConfigError, ContentError, Refused
+from lienthong.errors import ConfigError, ContentError, Refused, catalogue
 from lienthong.hookspecs import Credential, Pending
 from lienthong.model import Party, SignatureLevel, vietnam_time
 from lienthong.pipeline.proving import open_proving
@@ -87,8 +88,14 @@ def sign_file(config_file: Path, order: Order, *, json_out: bool, lang: str) -> 
     if json_out:
         print_json(view)
     else:
-        typer.echo("  ".join(str(value) for name, value in view.items() if name != "sha256" and value))
+        typer.echo(_told(view, lang))
     return 0
+
+
+def _told(view: Mapping[str, object], lang: str) -> str:
+    """What was done, as a line for people."""
+    done = "cli.signed" if "signer" in view else "cli.previewed"
+    return catalogue()[done]["en" if lang == "en" else "vi"].format_map(view)
 
 
 # --- what is shown ----------------------------------------------------------------------------------------------------
