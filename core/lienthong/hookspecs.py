@@ -75,9 +75,12 @@ class Manifest:
     """How it was tried against the real peer; empty means unverified, and ``plugins list`` says so."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Connection:
-    """One configured use of a plugin. ``folder`` is the connection's own working folder."""
+    """One configured use of a plugin. ``folder`` is the connection's own working folder.
+
+    Two are never equal, so a plugin may keep what belongs to one (a login, a certificate) under it in a dictionary.
+    """
 
     name: str
     agencies: tuple[Organization, ...]

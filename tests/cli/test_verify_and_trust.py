@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import shutil
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from e2e.children import LIENTHONG
 from typer.testing import CliRunner
 
 from lienthong import Organization
@@ -21,6 +25,9 @@ from lienthong.signing.keys import pkcs12
 from lienthong.signing.verification.trust import configured_trust
 from lienthong_conformance.letters import letter_of, render
 from lienthong_conformance.pki import KeyFile, TestPki, make_pki
+
+from .desk import SHEET, STATUS, Desk
+from .desk import run as edxml
 
 CODE = "000.00.01.H53"
 PLAIN = """\
@@ -139,6 +146,67 @@ def test_another_time_may_be_asked_about(trusting, letter, pki, tmp_path):
     assert run("verify", path, "-c", trusting, "--at", "yesterday")[0] == 2
 
 
+# --- verify: packets ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def contents(letter, pki, tmp_path_factory) -> dict[str, bytes]:
+    """Files by what is right or wrong with them."""
+    folder = tmp_path_factory.mktemp("contents")
+    good = signed(letter, folder / "good.pdf", pki.agencies[CODE]).read_bytes()
+    foreign = signed(letter, folder / "foreign.pdf", pki.foreign).read_bytes()
+    broken = good + b"1 0 obj\n()\nendobj\n"
+    return {"good": good, "foreign": foreign, "broken": broken, "unsigned": letter.read_bytes(), "sheet": SHEET}
+
+
+def packet_of(desk: Desk, contents: dict[str, bytes], *kinds: str) -> Path:
+    names = {kind: f"{kind} số {number}.{'xls' if kind == 'sheet' else 'pdf'}" for number, kind in enumerate(kinds)}
+    files = [desk.file(name, contents[kind]) for kind, name in names.items()]
+    packet = desk.folder / "đến.edXML"
+    said = edxml("build", desk.meta(), *files, "-o", packet)
+    assert packet.exists(), said
+    return packet
+
+
+@pytest.mark.parametrize(
+    ("kinds", "code", "verdicts"),
+    [
+        (["good"], 0, ["valid"]),
+        (["good", "foreign"], 2, ["valid", "untrusted"]),
+        (["foreign", "broken", "good"], 1, ["untrusted", "invalid", "valid"]),
+        (["good", "unsigned"], 1, ["valid", "unsigned"]),
+        (["good", "sheet"], 1, ["valid", "unsigned"]),
+    ],
+)
+def test_a_packet_is_worth_what_its_worst_file_is(trusting, desk, contents, kinds, code, verdicts):
+    packet = packet_of(desk, contents, *kinds)
+    found, shown = run("verify", packet, "-c", trusting, "--json")
+    reports = json.loads(shown)
+    assert (found, [report["verdict"] for report in reports]) == (code, verdicts)
+    assert [report["part"].split()[0] for report in reports] == kinds
+    assert [report["file"] for report in reports] == [f"{packet}: {report['part']}" for report in reports]
+
+
+def test_a_packets_files_are_told_by_their_own_names(trusting, desk, contents):
+    packet = packet_of(desk, contents, "good", "foreign")
+    shown = run("verify", packet, "-c", trusting)[1]
+    assert f"{packet}: good số 0.pdf: HỢP LỆ" in shown
+    assert f"{packet}: foreign số 1.pdf: CHƯA KẾT LUẬN ĐƯỢC" in shown
+
+
+def test_a_packet_without_files_proves_nothing(trusting, desk):
+    packet = desk.built("trạng thái.edxml", STATUS)
+    code, shown = run("verify", packet, "-c", trusting, "--json")
+    assert code == 1
+    assert [(report["file"], report["verdict"]) for report in json.loads(shown)] == [(str(packet), "unsigned")]
+
+
+def test_what_is_no_packet_is_refused(trusting, desk):
+    with pytest.raises(LienthongError) as caught:
+        run("verify", desk.file("cut.edxml", b"<edXML"), "-c", trusting)
+    assert caught.value.code == "packet.malformed"
+
+
 # --- trust ----------------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +225,43 @@ def test_nothing_is_believed_without_confirmation(config, pki):
     assert code == 1
     assert "chưa được xác nhận" in shown
     assert config.read_bytes() == before
+
+
+def typed(answer: str, *arguments: object) -> tuple[int, str]:
+    """Run a command at a terminal on which somebody has typed this."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "wb", buffering=0) as keyboard, os.fdopen(theirs) as terminal:
+        keyboard.write(answer.encode())
+        command = [str(each) for each in (LIENTHONG, *arguments)]
+        done = subprocess.run(
+            command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False
+        )
+    return done.returncode, done.stdout.decode()
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "\x04"], ids=["no", "only return", "end of input"])
+def test_a_person_who_does_not_say_yes_adds_nothing(config, pki, answer):
+    before = config.read_bytes()
+    code, shown = typed(answer, "trust", "add", pki.roots, "-c", config)
+    assert code == 1
+    assert "Dấu vân tay đúng với bản công bố?" in shown
+    assert digest_of(pki.roots)[:4] in shown.split("SHA-256: ")[1]
+    assert config.read_bytes() == before
+    assert not (config.parent / "trust").exists()
+
+
+def test_a_person_who_says_yes_adds_it(config, pki):
+    code, shown = typed("y\n", "trust", "add", pki.roots, "-c", config, "--lang", "en")
+    assert code == 0
+    assert "Is the fingerprint the published one?" in shown
+    assert [root.sha256 for root in load(config).trust.root] == [digest_of(pki.roots)]
+    assert run("trust", "check", "-c", config)[0] == 0
+
+
+def test_an_answer_that_is_neither_is_asked_for_again(config, pki):
+    code, shown = typed("maybe\ny\n", "trust", "add", pki.roots, "-c", config)
+    assert code == 0
+    assert shown.count("Dấu vân tay đúng với bản công bố?") == 2
 
 
 def test_another_fingerprint_is_refused(config, pki):
@@ -198,3 +303,30 @@ def test_an_intermediate_without_its_root_is_told(config, pki):
     code, shown = run("trust", "check", "-c", config)
     assert code == 1
     assert "không nối đến chứng thư gốc" in shown
+
+
+def test_without_a_root_nothing_can_be_valid(config):
+    code, shown = run("trust", "check", "-c", config)
+    assert code == 1
+    assert "không chữ ký nào được tin cậy" in shown
+
+
+def test_a_root_whose_file_is_gone_is_told(trusting):
+    (root,) = (trusting.parent / "trust").glob("root-*.pem")
+    root.unlink()
+    code, shown = run("trust", "check", "-c", trusting, "--json")
+    assert code == 1
+    assert {each["error"] for each in json.loads(shown)} == {True}
+
+
+def test_a_warning_alone_is_no_failure(config, pki):
+    """An intermediate that is believed by itself: usable, and worth a word."""
+    assert run("trust", "add", pki.intermediates, "--yes", "-c", config)[0] == 0
+    code, shown = run("trust", "check", "-c", config, "--json")
+    assert [(each["code"], each["error"]) for each in json.loads(shown)] == [("trust.root-not-self-signed", False)]
+    assert code == 0
+
+
+def test_a_configuration_that_cannot_be_read_is_another_exit_code(tmp_path):
+    done = subprocess.run([LIENTHONG, "trust", "check", "-c", tmp_path / "none.toml"], capture_output=True, check=False)
+    assert done.returncode == 3

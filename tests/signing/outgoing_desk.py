@@ -1,4 +1,4 @@
-"""An adapter whose agency signs what it sends, with a signer that does what a test says, and an axis in memory."""
+"""An adapter whose agency signs what it sends, and an axis in memory. A signer does what a test says or is a plugin."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from lienthong.pipeline.adapter import Adapter
 from lienthong.pipeline.intake import Origin, submit
 from lienthong.pipeline.proving import open_proving
 from lienthong.pipeline.signing import ThreadSigning
-from lienthong.registry import OpenConnection, Plugin
+from lienthong.registry import OpenConnection, Plugin, discover, open_connection
 from lienthong.signing.verification.facts import FileFacts
 from lienthong.signing.verification.reading import read_facts
 from lienthong.signing.verification.verify import verify_pdf
@@ -71,7 +71,7 @@ plugin = "office"
 plugin = "small-axis"
 
 [connection.phone]
-plugin = "phone"
+{phone}
 
 [signing]
 level = "{level}"
@@ -215,6 +215,7 @@ def configuration(
     *,
     level: str = "B-B",
     signer: bool = True,
+    phone: str = 'plugin = "phone"',
     profile: str = "",
     appearance: str = "",
 ) -> Path:
@@ -224,6 +225,7 @@ def configuration(
         level=level,
         authorities="" if level == "B-B" else tsa,
         signer='signer = "phone"' if signer else "",
+        phone=phone,
         profile=profile,
         appearance=appearance,
     )
@@ -238,6 +240,8 @@ def outgoing_desk(folder: Path, authorities: Authorities, key: KeyFile, **settin
     phone, office = Phone(key), Office()
     peers = {"office": office, "axis": SmallAxis(listed=(HUYEN, NOI_VU)), "phone": phone}
     connections = {name: _opened(name, module, data, clock) for name, module in peers.items()}
+    if (plugin := config.connection["phone"].plugin) != "phone":
+        connections["phone"] = open_connection(config, "phone", discover(frozenset({plugin})), data, clock)
     trust = authorities.trust()
     adapter = Adapter(
         config=config,

@@ -14,7 +14,7 @@ from lienthong.hookspecs import Connection, Credential, Pending, Signature, Sign
 from lienthong.http import HttpClient, HttpSettings
 from lienthong.signing import pades
 from lienthong.signing.keys import csc
-from lienthong_conformance.pki import TestPki
+from lienthong_conformance.pki import KeyFile
 from lienthong_conformance.simulators.csc import CscSimulator
 from lienthong_conformance.simulators.mysign import MySignSimulator
 from lienthong_conformance.simulators.smartca import SmartCaSimulator
@@ -64,25 +64,25 @@ class Service:
         return next(name for name, value in self.settings.items() if value == SECRET)
 
 
-Make = Callable[[TestPki], Service]
+Make = Callable[[KeyFile], Service]
 
 
-def smartca_service(pki: TestPki) -> Service:
-    simulator = SmartCaSimulator({WHO: [pki.person]}, sp_id="app-1", sp_password=SECRET)
+def smartca_service(key: KeyFile) -> Service:
+    simulator = SmartCaSimulator({WHO: [key]}, sp_id="app-1", sp_password=SECRET)
     settings = {"base_url": simulator.base_url, "sp_id": "app-1", "sp_password": SECRET, "user_id": WHO}
     return Service(plugin=smartca, simulator=simulator, settings=settings, handing_in="sign", asking="status")
 
 
-def mysign_service(pki: TestPki) -> Service:
-    simulator = MySignSimulator({WHO: [pki.person]}, client_id="app-1", client_secret=SECRET)
+def mysign_service(key: KeyFile) -> Service:
+    simulator = MySignSimulator({WHO: [key]}, client_id="app-1", client_secret=SECRET)
     settings = {"base_url": simulator.base_url, "client_id": "app-1", "client_secret": SECRET, "user_id": WHO}
     return Service(plugin=mysign, simulator=simulator, settings=settings, handing_in="sign", asking="status")
 
 
-def csc_service(pki: TestPki) -> Service:
+def csc_service(key: KeyFile) -> Service:
     """Version 2, where the owner of the key consents on a telephone and signatures are finished later."""
     client = ("app-1", SECRET)
-    simulator = CscSimulator(pki.person, version="v2", credential_id="key-1", client=client)
+    simulator = CscSimulator(key, version="v2", credential_id="key-1", client=client)
     settings = {
         "base_url": simulator.base_url,
         "version": "v2",
@@ -98,8 +98,7 @@ SERVICES: dict[str, Make] = {"smartca": smartca_service, "mysign": mysign_servic
 
 
 @contextlib.contextmanager
-def running(make: Make, pki: TestPki) -> Iterator[Service]:
-    service = make(pki)
+def running(service: Service) -> Iterator[Service]:
     service.simulator.start()
     try:
         yield service

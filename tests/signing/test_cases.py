@@ -1,13 +1,16 @@
 """What a signature is worth, case by case: a file, trust, who answers about revocation, and what must come out.
 
 ``theirs`` is what pyHanko's own validator says of the same file with the same trust and answers (all signatures good).
-Where the two differ, ``why`` says why ours is meant.
+Where the two differ, ``why`` says why ours is meant. ``poppler`` is what pdfsig, which trusts nobody here, says of the
+bytes alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -29,11 +32,13 @@ from lienthong.signing.verification.verify import verify_pdf
 from .authorities import Authorities, Fault
 from .forge import Forge, Manner, Token
 from .proofs import _certificates as certificates_in
+from .proofs import pdfsig
 from .workshop import add_text_field, reasons, updating
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 NO_TIME = timedelta()
 VALID, INVALID, UNDECIDED, UNSIGNED = Verdict.VALID, Verdict.INVALID, Verdict.UNTRUSTED, Verdict.UNSIGNED
+INTACT, GOES_ON, BROKEN = "intact", "goes on after the last signature", "a digest does not match"
 ADBE = SigSeedSubFilter.ADOBE_PKCS7_DETACHED
 BOTH_DOWN = {"ocsp": Fault.DOWN, "crl": Fault.DOWN}
 
@@ -55,6 +60,7 @@ class Case:
     at: timedelta = timedelta(minutes=1)
     theirs: bool | None = None
     why: str = ""
+    poppler: str = ""
 
 
 def signed(**manner: object) -> Callable[[Forge], Path]:
@@ -107,10 +113,17 @@ def cut(forge: Forge) -> Path:
 
 CASES = [
     # --- good ---
-    Case(name="the agency", file=signed(), verdict=VALID, level=SignatureLevel.BASIC, theirs=True),
+    Case(name="the agency", file=signed(), verdict=VALID, level=SignatureLevel.BASIC, theirs=True, poppler=INTACT),
     Case(name="a person", file=signed(key="person"), verdict=VALID, theirs=True),
-    Case(name="elliptic key", file=signed(key="elliptic"), verdict=VALID, theirs=True),
-    Case(name="B-T", file=signed(token=token()), verdict=VALID, level=SignatureLevel.TIMESTAMPED, theirs=True),
+    Case(name="elliptic key", file=signed(key="elliptic"), verdict=VALID, theirs=True, poppler=INTACT),
+    Case(
+        name="B-T",
+        file=signed(token=token()),
+        verdict=VALID,
+        level=SignatureLevel.TIMESTAMPED,
+        theirs=True,
+        poppler=INTACT,
+    ),
     Case(
         name="B-LT without network",
         file=long_term,
@@ -119,6 +132,7 @@ CASES = [
         verdict=VALID,
         level=SignatureLevel.LONG_TERM,
         theirs=True,
+        poppler=GOES_ON,
     ),
     Case(
         name="B-LTA",
@@ -126,6 +140,7 @@ CASES = [
         verdict=VALID,
         level=SignatureLevel.ARCHIVE,
         theirs=True,
+        poppler=INTACT,
     ),
     Case(
         name="B-LTA without network: nobody vouches for the last timestamp",
@@ -137,12 +152,13 @@ CASES = [
         level=SignatureLevel.LONG_TERM,
         theirs=True,
     ),
-    Case(name="person, then agency", file=several("person", "agency"), verdict=VALID, theirs=True),
+    Case(name="person, then agency", file=several("person", "agency"), verdict=VALID, theirs=True, poppler=INTACT),
     Case(
         name="five signatures",
         file=several("person", "agency", "person", "elliptic", "agency"),
         verdict=VALID,
         theirs=True,
+        poppler=INTACT,
     ),
     Case(
         name="older form (adbe.pkcs7.detached)",
@@ -150,6 +166,7 @@ CASES = [
         verdict=VALID,
         notes=frozenset({"not-pades"}),
         theirs=True,
+        poppler=INTACT,
     ),
     Case(
         name="local time written as UTC",
@@ -174,6 +191,7 @@ CASES = [
         verdict=UNDECIDED,
         reasons=frozenset({"unknown-issuer"}),
         theirs=False,
+        poppler=INTACT,
     ),
     Case(name="foreign root that is trusted", file=signed(key="foreign"), trust="foreign", verdict=VALID, theirs=True),
     Case(
@@ -420,6 +438,7 @@ CASES = [
         verdict=INVALID,
         reasons=frozenset({"digest-mismatch"}),
         theirs=False,
+        poppler=BROKEN,
     ),
     Case(
         name="a changed byte under a timestamp",
@@ -427,6 +446,7 @@ CASES = [
         verdict=INVALID,
         reasons=frozenset({"digest-mismatch"}),
         theirs=False,
+        poppler=BROKEN,
     ),
     Case(
         name="a changed byte under an archive timestamp",
@@ -434,6 +454,7 @@ CASES = [
         verdict=INVALID,
         reasons=frozenset({"digest-mismatch"}),
         theirs=False,
+        poppler=BROKEN,
     ),
     Case(
         name="new page content",
@@ -441,6 +462,7 @@ CASES = [
         verdict=INVALID,
         reasons=frozenset({"modified-after-signing"}),
         theirs=False,
+        poppler=GOES_ON,
     ),
     Case(
         name="bytes of no revision",
@@ -449,6 +471,7 @@ CASES = [
         reasons=frozenset({"modified-after-signing"}),
         theirs=True,
         why="theirs reads only what the cross-reference tables name; a reader that repairs files shows more",
+        poppler=GOES_ON,
     ),
     Case(
         name="a field filled after the last signature",
@@ -457,12 +480,14 @@ CASES = [
         reasons=frozenset({"modified-after-signing"}),
         theirs=True,
         why="nobody signed what was filled in; theirs permits it to any signature",
+        poppler=GOES_ON,
     ),
     Case(
         name="a field filled between two signatures",
         file=lambda forge: forge.signed(source=forge.changed(forge.signed(source=with_field(forge)), "field")),
         verdict=VALID,
         theirs=True,
+        poppler=INTACT,
     ),
     Case(
         name="signed again although closed (DocMDP 1)",
@@ -470,14 +495,22 @@ CASES = [
         verdict=INVALID,
         reasons=frozenset({"modified-after-signing"}),
         theirs=False,
+        poppler=INTACT,
     ),
-    Case(name="signature removed", file=hidden, verdict=INVALID, reasons=frozenset({"signature-removed"})),
+    Case(
+        name="signature removed",
+        file=hidden,
+        verdict=INVALID,
+        reasons=frozenset({"signature-removed"}),
+        poppler=GOES_ON,
+    ),
     Case(
         name="names another certificate",
         file=signed(names="another"),
         verdict=INVALID,
         reasons=frozenset({"signing-certificate-mismatch"}),
         theirs=False,
+        poppler=INTACT,
     ),
     Case(
         name="names no certificate",
@@ -519,6 +552,14 @@ def test_case(case: Case, forge: Forge) -> None:
     if case.theirs is not None:
         assert pyhanko_says(case, forge, path) == case.theirs
         assert bool(case.why) == (case.theirs != (case.verdict is VALID))
+
+
+@pytest.mark.skipif(shutil.which("pdfsig") is None, reason="needs pdfsig: apt-get install poppler-utils")
+@pytest.mark.parametrize("case", [case for case in CASES if case.poppler], ids=lambda case: case.name)
+def test_poppler_reads_the_bytes_alike(case: Case, forge: Forge) -> None:
+    assert poppler_says(case.file(forge)) == case.poppler
+    if case.poppler == BROKEN:
+        assert case.verdict is INVALID
 
 
 def test_there_are_enough_cases() -> None:
@@ -574,3 +615,14 @@ def _pyhanko_accepts(case: Case, forge: Forge, signature: object) -> bool:
         time_tolerance=timedelta(hours=6),
     )
     return asyncio.run(async_validate_pdf_signature(signature, context)).bottom_line  # type: ignore[arg-type]
+
+
+def poppler_says(path: Path) -> str:
+    """Of the signatures alone: pdfsig does not know document timestamps."""
+    *before, last = re.split(r"^Signature #\d+:$", pdfsig(path), flags=re.MULTILINE)[1:]
+    known = [each for each in (*before, last) if "Signature Type: unknown" not in each]
+    if any("Signature Validation: Digest Mismatch." in each for each in known):
+        return BROKEN
+    assert known
+    assert all("Signature Validation: Signature is Valid." in each for each in known)
+    return INTACT if "Total document signed" in last else GOES_ON

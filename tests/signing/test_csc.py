@@ -117,7 +117,7 @@ def service(request: pytest.FixtureRequest, pki) -> Iterator[Service]:
         "client_id": "app-1",
         "client_secret": SECRET,
     }
-    with running(lambda _: Service(plugin=csc, simulator=simulator, settings=settings), pki) as started:
+    with running(Service(plugin=csc, simulator=simulator, settings=settings)) as started:
         yield started
 
 
@@ -170,7 +170,7 @@ def test_a_signature_may_be_finished_later(pki, sit_down, check):
     simulator = CscSimulator(pki.person, version="v2", credential_id="key-1", pin=PIN)
     simulator.busy_polls = 2
     settings = {"base_url": simulator.base_url, "version": "v2", "credential_id": "key-1", "pin": PIN}
-    with running(lambda _: Service(plugin=csc, simulator=simulator, settings=settings), pki) as service:
+    with running(Service(plugin=csc, simulator=simulator, settings=settings)) as service:
         desk = sit_down(service, asynchronous=True)
         parked = desk.begin()
         for _ in range(2):

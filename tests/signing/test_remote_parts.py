@@ -114,6 +114,13 @@ def test_threads_that_need_a_certificate_together_read_it_once(connection, agenc
     assert len(reads) == 1
 
 
+def test_a_plugin_may_have_any_settings(connection, pki):
+    """Also such as cannot be the key of a dictionary: a connection is told from others by itself."""
+    odd = replace(connection, config={"labels": ["a"]})
+    certificates = Certificates(listing(der(pki.person.certificate)))
+    assert certificates.credential(odd).certificates == (pki.person.certificate,)
+
+
 # --- secrets --------------------------------------------------------------------------------------------------
 
 

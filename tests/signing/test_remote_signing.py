@@ -39,7 +39,7 @@ def clock() -> Clock:
 
 @pytest.fixture(params=SERVICES)
 def service(request: pytest.FixtureRequest, pki) -> Iterator[Service]:
-    with running(SERVICES[request.param], pki) as started:
+    with running(SERVICES[request.param](pki.person)) as started:
         yield started
 
 

@@ -160,6 +160,10 @@ class SimulatorServer:
         return f"http://127.0.0.1:{self._tcp.server_address[1]}"
 
     def start(self) -> None:
+        """Also after ``stop``: the service is back at its address and knows what it knew."""
+        if self.stopping.is_set():
+            self.stopping.clear()
+            self._tcp = _TcpServer(("127.0.0.1", self._tcp.server_address[1]), self)
         self._thread = threading.Thread(target=self.serve_forever, name=f"simulator {self.endpoint}")
         self._thread.start()
 

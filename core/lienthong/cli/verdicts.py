@@ -97,29 +97,30 @@ def _verified(
             contextlib.closing(open_proving(config.signing, folder, trust, lambda: datetime.now(UTC)))
         )
         reading = stack.enter_context(contextlib.closing(ConfinedReading()))
-        for name, path in (part for file in files for part in _parts(file, stack)):
-            yield (
-                name,
-                verify_pdf(
+        for file in files:
+            parts = _parts(file, stack)
+            for name, path in parts:
+                found = verify_pdf(
                     path,
-                    path.name,
+                    name,
                     trust,
                     at=at,
                     revocation=None if offline else proving.revocation,
                     policy=config.trust.revocation,
                     read=reading,
-                ),
-            )
+                )
+                yield (str(file) if path == file else f"{file}: {name}"), found
+            if not parts:  # a packet that carries no file proves nothing
+                yield str(file), FileVerification(part=file.name, verdict=Verdict.UNSIGNED)
 
 
-def _parts(file: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, Path]]:
+def _parts(file: Path, stack: contextlib.ExitStack) -> list[tuple[str, Path]]:
+    """The files to judge, each with its own name: those in a packet, or the file itself."""
     if file.suffix.lower() not in (".edxml", ".xml"):
-        yield str(file), file
-        return
+        return [(file.name, file)]
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".lienthong-"))
     source = stack.enter_context(file.open("rb"))
-    for part in open_packet(source, Path(folder)).files:
-        yield f"{file}: {part.part.name}", part.path
+    return [(part.part.name, part.path) for part in open_packet(source, Path(folder)).files]
 
 
 def _json_view(verification: FileVerification) -> dict[str, Any]:

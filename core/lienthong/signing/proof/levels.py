@@ -20,7 +20,6 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -34,10 +33,10 @@ from pyhanko.sign.signers.cms_embedder import PdfCMSEmbedder, SigIOSetup, SigObj
 from pyhanko.sign.signers.pdf_byterange import DocumentTimestamp, PreparedByteRangeDigest
 from pyhanko.sign.validation.dss import DocumentSecurityStore, enumerate_ocsp_certs
 
-from lienthong.errors import ContentError, LienthongError, SigningError, Unavailable
+from lienthong.errors import ContentError, SigningError, Unavailable
 from lienthong.model import RevocationStatus, SignatureLevel, vietnam_time
 from lienthong.signing.keys.credentials import holder_of
-from lienthong.signing.pdf import OutOfTime, is_disk_trouble, seconds_for, within
+from lienthong.signing.pdf import document_errors, seconds_for, within
 from lienthong.signing.proof.revocation import RevocationAnswers, RevocationSource
 from lienthong.signing.proof.timestamps import TimestampAuthorities, read_token
 from lienthong.signing.verification.facts import FileFacts, SignatureFacts, TokenFacts
@@ -107,7 +106,7 @@ def raise_level(
     if level is SignatureLevel.BASIC:
         return level
     copy = path.with_name(f"{path.name}.raising")
-    with _file_errors(path):
+    with document_errors(path):
         try:
             shutil.copy(path, copy)  # its mode too: the copy becomes the file
             raising = _Raising(copy, path.name, timestamps, revocation, trust, at)
@@ -416,18 +415,3 @@ def _time_of(token: TokenFacts) -> datetime:
 
 def _holder(certificate: bytes) -> str:
     return holder_of(load_der_x509_certificate(certificate))
-
-
-@contextmanager
-def _file_errors(path: Path) -> Iterator[None]:
-    """Give the errors of files and of pyHanko, which raises of every kind on damaged input, our names."""
-    try:
-        yield
-    except LienthongError:
-        raise
-    except OutOfTime as problem:
-        raise ContentError("sign.pdf-too-slow", where=path.name) from problem
-    except Exception as problem:
-        if is_disk_trouble(problem):
-            raise SigningError("sign.file", where=path.name, reason=problem) from problem
-        raise ContentError("sign.pdf-damaged", where=path.name, reason=repr(problem)[:200]) from problem
